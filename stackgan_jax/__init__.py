@@ -1,0 +1,1 @@
+"""StackGAN: text to photo-realistic image synthesis in two stages, in JAX and Flax."""
