@@ -1,0 +1,76 @@
+"""Pictures: [-1, 1] ↔ uint8, area-averaged resizing, captioned grids, PNG files."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+MARGIN = 6  # pixels between the cells of a grid
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """`[..., 3] in [-1, 1]` float → uint8; values outside are clipped."""
+    return np.round((np.clip(np.asarray(images, np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """uint8 `[..., 3]` → float32 in [-1, 1]."""
+    return np.asarray(images, np.float32) / 127.5 - 1
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """uint8 `[h, w, 3]` → `[size, size, 3]`: area average when shrinking, bicubic when growing."""
+    method = Image.Resampling.BOX if min(image.shape[:2]) > size else Image.Resampling.BICUBIC
+    return np.asarray(Image.fromarray(image).resize((size, size), method))
+
+
+def captioned_grid(
+    rows: Sequence[Sequence[np.ndarray]],
+    captions: Sequence[str] = (),
+    headings: Sequence[str] = (),
+    cell: int | None = None,
+) -> np.ndarray:
+    """Lays pictures out in rows, a caption above each row and a heading above each column.
+
+    Args:
+      rows: uint8 pictures `[s, s, 3]`, of any sizes; each is resized to `cell`.
+      captions: one for each row, or none.
+      headings: one for each column, or none.
+      cell: side of a picture in pixels; the largest picture's by default.
+    Returns:
+      uint8 `[h, w, 3]`.
+    """
+    cell = cell or max(max(picture.shape[:2]) for row in rows for picture in row)
+    width = max(len(row) for row in rows) * (cell + MARGIN) + MARGIN
+    font = ImageFont.load_default(size=max(10, min(16, cell // 6)))
+    line_height = round(font.size * 1.3)
+    wrapped = [
+        textwrap.wrap(caption, max(8, int(width / (font.size * 0.55)))) or [""]
+        for caption in captions
+    ] or [[] for _ in rows]
+    top = MARGIN + (line_height if headings else 0)
+    height = top + sum(len(lines) * line_height + cell + MARGIN for lines in wrapped)
+    page = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(page)
+    for column, heading in enumerate(headings):
+        draw.text((MARGIN + column * (cell + MARGIN), MARGIN // 2), heading, "black", font)
+    y = top
+    for row, lines in zip(rows, wrapped, strict=True):
+        for line in lines:
+            draw.text((MARGIN, y), line, "black", font)
+            y += line_height
+        for column, picture in enumerate(row):
+            fitted = picture if picture.shape[0] == cell else resize(picture, cell)
+            page.paste(Image.fromarray(fitted), (MARGIN + column * (cell + MARGIN), y))
+        y += cell + MARGIN
+    return np.asarray(page)
+
+
+def save_png(path: str | Path, image: np.ndarray) -> None:
+    """Writes uint8 `[h, w, 3]`, whole or not at all."""
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    Image.fromarray(image).save(partial, "PNG")
+    partial.replace(path)
