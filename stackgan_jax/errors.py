@@ -6,3 +6,13 @@ class UserError(Exception):
 
     `main` prints it alone, without a traceback, and exits with status 1.
     """
+
+
+class Stopped(Exception):
+    """Ctrl-C or SIGTERM came; everything up to `step` has been saved in `workdir`."""
+
+    def __init__(self, signal_number: int, step: int, workdir):
+        super().__init__(
+            f"Stopped at step {step:,}, saved in {workdir}. The same command goes on from there."
+        )
+        self.exit_status = 128 + signal_number
