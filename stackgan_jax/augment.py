@@ -1,0 +1,80 @@
+"""Augmentation and the choice of mismatched pairs, pure and on the device (StackGAN, sec. 3.4)."""
+
+import jax
+import jax.numpy as jnp
+
+from stackgan_jax.errors import UserError
+
+
+def normalise(image):
+    """uint8 [0, 255] → float32 [-1, 1]."""
+    return image.astype(jnp.float32) * (2 / 255) - 1
+
+
+def augment(key, image, size):
+    """Crops and flips every image at random: uint8 [b, L, L, 3] → float32 [b, size, size, 3].
+
+    Values in [-1, 1]. UserError if the images are smaller than `size`.
+    """
+    room = _room(image, size)
+    batch = image.shape[0]
+    corner_key, flip_key = jax.random.split(key)
+    corners = jax.random.randint(corner_key, (batch, 2), 0, room + 1)
+    flips = jax.random.bernoulli(flip_key, 0.5, (batch,))
+
+    def crop(image, corner, flip):
+        image = jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (size, size, 3))
+        return jnp.where(flip, image[:, ::-1], image)
+
+    return normalise(jax.vmap(crop)(image, corners, flips))
+
+
+def centre(image, size):
+    """Crops the middle out of every image: uint8 [b, L, L, 3] → float32 [b, size, size, 3].
+
+    Values in [-1, 1]. UserError if the images are smaller than `size`.
+    """
+    start = _room(image, size) // 2
+    return normalise(image[:, start : start + size, start : start + size])
+
+
+def _room(image, size):
+    room = image.shape[1] - size
+    if room < 0:
+        raise UserError(
+            f"Images of {image.shape[1]} pixels can't be cropped to {size}; load them larger or "
+            "choose a smaller image size."
+        )
+    return room
+
+
+def mismatched(key, labels):
+    """For every item of a batch the index of one of another class: labels int [b] → int32 [b].
+
+    A random permutation (every item is taken once, so the batch of partners has the statistics of
+    the batch itself) whenever no class fills more than half of the batch. Beyond that there is
+    none: what the majority class lacks it then takes at random from the other classes, more than
+    once. With a single class every item gets another item. UserError for a batch of one.
+    """
+    count = labels.shape[0]
+    if count < 2:
+        raise UserError("A mismatched pair needs a batch of at least 2 images.")
+    class_key, item_key, shift_key, spare_key = jax.random.split(key, 4)
+    same = labels[:, None] == labels[None, :]
+    # A distinct random rank per class: that of its first item.
+    rank = jax.random.permutation(class_key, count)[jnp.argmax(same, axis=1)]
+    order = jnp.lexsort((jax.random.permutation(item_key, count), rank))
+    largest = jnp.max(jnp.sum(same, axis=1))
+
+    # Classes lie together now, none longer than `largest`: a shift by that much leaves each.
+    shift = jax.random.randint(shift_key, (), largest, jnp.maximum(count - largest, largest) + 1)
+    shift = jnp.where(largest == count, 1, shift)
+    place = (jnp.arange(count) + shift) % count
+
+    majority = labels[order] == labels[jnp.argmax(jnp.sum(same, axis=1))]
+    others = jnp.maximum(count - largest, 1)
+    after = jnp.argmax(majority) + largest
+    spare = (after + jax.random.randint(spare_key, (count,), 0, others)) % count
+    stuck = (labels[order[place]] == labels[order]) & (largest < count)
+    place = jnp.where(stuck, spare, place)
+    return jnp.zeros(count, jnp.int32).at[order].set(order[place].astype(jnp.int32))

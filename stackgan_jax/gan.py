@@ -1,0 +1,311 @@
+"""The adversarial game of either stage: its state, one step of training, drawing (sec. 3.4)."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from stackgan_jax import augment, losses
+from stackgan_jax.models.layers import DECAY
+
+OTHER_CLASS_IMAGE = "other_class_image"
+SHIFTED_TEXT = "shifted_text"
+
+
+@struct.dataclass
+class Net:
+    """One network under training."""
+
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+
+
+@struct.dataclass
+class GanState:
+    """Everything that a step changes.
+
+    `ema` and `prior` are {"params", "batch_stats"}: the generator's exponential moving average,
+    and the frozen Stage-I generator while Stage II trains (None while Stage I does).
+    """
+
+    step: jax.Array
+    generator: Net
+    discriminator: Net
+    ema: Any
+    prior: Any = None
+
+
+class Noise(NamedTuple):
+    """What a generator draws from: z [b, nz], and epsilon [b, c] of each stage's augmentation."""
+
+    z: jax.Array
+    epsilon: jax.Array
+    stage2_epsilon: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Gan:
+    """A stage's networks and how they are trained.
+
+    `prior`: the Stage-I generator when this is Stage II, else None. `mismatch`: the wrong pair is
+    the text with "other_class_image", an image of another class from the batch, or with
+    "shifted_text" the image with its neighbour's text. `truncated_epsilon`: ε is cut at two
+    deviations. `halve_every`: steps between halvings of the learning rates, None for never.
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    prior: nn.Module | None = None
+    z_features: int = 100
+    kl_weight: float = 2.0
+    mismatch: str = OTHER_CLASS_IMAGE
+    truncated_epsilon: bool = True
+    generator_learning_rate: float = 2e-4
+    discriminator_learning_rate: float = 2e-4
+    halve_every: int | None = None
+    ema_decay: float = 0.999
+
+    def __post_init__(self):
+        if self.mismatch not in (OTHER_CLASS_IMAGE, SHIFTED_TEXT):
+            raise ValueError(
+                f"Unknown mismatch rule {self.mismatch!r}; choose {OTHER_CLASS_IMAGE} or "
+                f"{SHIFTED_TEXT}."
+            )
+
+    def init(self, key, embedding_features, prior=None):
+        """A fresh state. `prior`: a trained Stage I's {"params", "batch_stats"} for Stage II.
+
+        Stage II without one gets a random Stage I: right for shapes and timing only.
+        """
+        g_key, d_key, prior_key = jax.random.split(key, 3)
+        embedding = jnp.zeros((2, embedding_features))
+        noise = jax.tree.map(jnp.zeros_like, self.noise(g_key, 2))
+        if self.prior is None:
+            g_variables = self.generator.init(g_key, embedding, noise.z, noise.epsilon, True)
+        else:
+            if prior is None:
+                prior = self.prior.init(prior_key, embedding, noise.z, noise.epsilon, True)
+            small = jnp.zeros((2, self.prior.size, self.prior.size, 3))
+            g_variables = self.generator.init(g_key, small, embedding, noise.stage2_epsilon, True)
+        image = jnp.zeros((2, self.discriminator.size, self.discriminator.size, 3))
+        condition = embedding if self.discriminator.project else noise.epsilon
+        d_variables = self.discriminator.init(d_key, image, condition, True)
+        return GanState(
+            step=jnp.zeros((), jnp.int32),
+            generator=self._net(g_variables, self.generator_learning_rate),
+            discriminator=self._net(d_variables, self.discriminator_learning_rate),
+            ema=jax.tree.map(jnp.copy, _variables(g_variables)),
+            prior=None if prior is None else _variables(prior),
+        )
+
+    def noise(self, key, batch):
+        """Draws the noise of a batch."""
+        z_key, epsilon_key, stage2_key = jax.random.split(key, 3)
+
+        def epsilon(key, module):
+            shape = (batch, module.condition)
+            if self.truncated_epsilon:
+                return jax.random.truncated_normal(key, -2.0, 2.0, shape)
+            return jax.random.normal(key, shape)
+
+        z = jax.random.normal(z_key, (batch, self.z_features))
+        if self.prior is None:
+            return Noise(z, epsilon(epsilon_key, self.generator))
+        return Noise(z, epsilon(epsilon_key, self.prior), epsilon(stage2_key, self.generator))
+
+    def step(self, state, batch, key):
+        """One training step on {"image": uint8 [b, L, L, 3], "embedding": [b, t], "label": [b]}.
+
+        `key` is the run's; the step's randomness is a function of it and of `state.step`.
+        → the next state and `update`'s metrics.
+        """
+        keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
+        image = augment.augment(keys[0], batch["image"], self.discriminator.size)
+        partner = None
+        if self.mismatch == OTHER_CLASS_IMAGE:
+            partner = augment.mismatched(keys[1], batch["label"])
+        noise = self.noise(keys[2], image.shape[0])
+        return self.update(state, image, batch["embedding"], noise, partner=partner)
+
+    def update(self, state, image, embedding, noise, partner=None, wrong_image=None):
+        """The step without its randomness: D's Adam step, then G's, on one generated batch.
+
+        image: [b, s, s, 3] in [-1, 1]; embedding: [b, t]; noise: Noise. The wrong images are
+        `wrong_image` [b, s, s, 3], or the batch's own at `partner` [b], a permutation, which need
+        no encoding of their own. With the rule "shifted_text" neither is given. → the next state
+        and float32 scalars: d_loss and its parts, g_loss (adversarial), kl (unweighted),
+        g_gradient_norm, d_gradient_norm, learning_rate.
+        """
+        generator, discriminator, prior = state.generator, state.discriminator, state.prior
+        inputs, prior = self._inputs(prior, embedding, noise, train=True)
+
+        def draw(params):
+            return _apply(self.generator, params, generator.batch_stats, *inputs, True)
+
+        outputs, pull_back, g_stats = jax.vjp(draw, generator.params, has_aux=True)
+        fake, mu, log_sigma = outputs
+        condition = embedding if self.discriminator.project else mu
+
+        d_loss = jax.value_and_grad(self._discriminator_loss, has_aux=True)
+        (_, (metrics, d_stats)), d_gradient = d_loss(
+            discriminator.params,
+            discriminator.batch_stats,
+            image,
+            fake,
+            condition,
+            partner,
+            wrong_image,
+        )
+        discriminator = self._descend(
+            discriminator, d_gradient, d_stats, self.discriminator_learning_rate
+        )
+
+        g_loss = jax.value_and_grad(self._generator_loss, has_aux=True)
+        (g_loss, d_stats), d_fake = g_loss(fake, discriminator, condition)
+        kl, (d_mu, d_log_sigma) = jax.value_and_grad(losses.kl, (0, 1))(mu, log_sigma)
+        (g_gradient,) = pull_back((d_fake, self.kl_weight * d_mu, self.kl_weight * d_log_sigma))
+        generator = self._descend(generator, g_gradient, g_stats, self.generator_learning_rate)
+
+        metrics |= {
+            "g_loss": g_loss,
+            "kl": kl,
+            "g_gradient_norm": optax.global_norm(g_gradient),
+            "d_gradient_norm": optax.global_norm(d_gradient),
+            "learning_rate": self._schedule(self.generator_learning_rate)(state.step),
+        }
+        state = GanState(
+            step=state.step + 1,
+            generator=generator,
+            discriminator=discriminator.replace(batch_stats=d_stats),
+            ema=self._average(state.ema, generator, state.step),
+            prior=prior,
+        )
+        return state, metrics
+
+    def generate(self, state, embedding, z, epsilon, stage2_epsilon=None, use_ema=True):
+        """Draws images by the running statistics: → {"stage1": [b, s, s, 3], "stage2": …}.
+
+        float32 in [-1, 1]; "stage2" only from a Stage II, which takes `stage2_epsilon` as well.
+        """
+        noise = Noise(z, epsilon, stage2_epsilon)
+        inputs, _ = self._inputs(state.prior, embedding, noise, train=False)
+        variables = state.ema if use_ema else _variables(state.generator)
+        image, _, _ = self.generator.apply(variables, *inputs, False)
+        if self.prior is None:
+            return {"stage1": image}
+        return {"stage1": inputs[0], "stage2": image}
+
+    def _inputs(self, prior, embedding, noise, train):
+        """The generator's inputs, and the prior with its running statistics moved on.
+
+        The frozen Stage I still normalises by the batch while Stage II trains, and its running
+        statistics follow, as in both published programs.
+        """
+        if self.prior is None:
+            return (embedding, noise.z, noise.epsilon), None
+        arguments = (embedding, noise.z, noise.epsilon, train)
+        if train:
+            (small, _, _), stats = _apply(
+                self.prior, prior["params"], prior["batch_stats"], *arguments
+            )
+            prior = {"params": prior["params"], "batch_stats": stats}
+        else:
+            small, _, _ = self.prior.apply(prior, *arguments)
+        return (jax.lax.stop_gradient(small), embedding, noise.stage2_epsilon), prior
+
+    def _discriminator_loss(self, params, stats, image, fake, condition, partner, wrong_image):
+        """Real, wrong and fake, each normalised by its own batch, in the originals' order."""
+        apply = _Threaded(self.discriminator, params, stats)
+        real = apply(image, method="encode")
+        wrong, wrong_condition = self._wrong(apply, real, condition, partner, wrong_image)
+        fake = apply(fake, method="encode")
+        logits = [
+            apply(real, condition, method="judge"),
+            apply(wrong, wrong_condition, method="judge"),
+            apply(fake, condition, method="judge"),
+        ]
+        if self.discriminator.unconditional_head:
+            logits += [self._judge_image(params, real), self._judge_image(params, fake)]
+        terms = losses.discriminator(*logits)
+        return terms["d_loss"], (terms, apply.stats)
+
+    def _wrong(self, apply, real, condition, partner, wrong_image):
+        """The wrong pair's features and condition."""
+        if self.mismatch == SHIFTED_TEXT:
+            return real[:-1], condition[1:]
+        if wrong_image is not None:
+            return apply(wrong_image, method="encode"), condition
+        # A permutation of the batch has the batch's statistics: the features are the batch's,
+        # permuted, and the running statistics take the same step towards them once more.
+        apply.repeat()
+        return real[partner], condition
+
+    def _generator_loss(self, fake, discriminator, condition):
+        apply = _Threaded(self.discriminator, discriminator.params, discriminator.batch_stats)
+        features = apply(fake, method="encode")
+        logits = [apply(features, condition, method="judge")]
+        if self.discriminator.unconditional_head:
+            logits.append(self._judge_image(discriminator.params, features))
+        return losses.generator(*logits), apply.stats
+
+    def _judge_image(self, params, features):
+        return self.discriminator.apply({"params": params}, features, method="judge_image")
+
+    def _schedule(self, rate):
+        if self.halve_every is None:
+            return optax.constant_schedule(rate)
+        return lambda step: rate * 0.5 ** (step // self.halve_every)
+
+    def _optimiser(self, rate):
+        return optax.adam(self._schedule(rate), b1=0.5, b2=0.999, eps=1e-8)
+
+    def _net(self, variables, rate):
+        params = variables["params"]
+        return Net(params, variables["batch_stats"], self._optimiser(rate).init(params))
+
+    def _descend(self, net, gradient, stats, rate):
+        updates, opt_state = self._optimiser(rate).update(gradient, net.opt_state, net.params)
+        return Net(optax.apply_updates(net.params, updates), stats, opt_state)
+
+    def _average(self, ema, generator, step):
+        # The first steps average over less, or the random start would linger in the average.
+        decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
+        return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, _variables(generator))
+
+
+class _Threaded:
+    """Applies a network in training mode, each call going on from the last one's statistics."""
+
+    def __init__(self, module, params, stats):
+        self.module, self.params, self.stats = module, params, stats
+        self.previous = stats
+
+    def __call__(self, *arguments, method):
+        self.previous = self.stats
+        output, self.stats = _apply(
+            self.module, self.params, self.stats, *arguments, True, method=method
+        )
+        return output
+
+    def repeat(self):
+        """Moves the running statistics as the last call did, towards the same batch again."""
+        self.stats = jax.tree.map(lambda r, p: r + DECAY * (r - p), self.stats, self.previous)
+
+
+def _apply(module, params, stats, *arguments, method=None):
+    """Applies a network in training mode → its output and the new running statistics."""
+    variables = {"params": params, "batch_stats": stats}
+    output, updates = module.apply(variables, *arguments, mutable=["batch_stats"], method=method)
+    return output, updates["batch_stats"]
+
+
+def _variables(source):
+    """The variables that a network is applied with, from a Net or a dictionary."""
+    if isinstance(source, Net):
+        return {"params": source.params, "batch_stats": source.batch_stats}
+    return {"params": source["params"], "batch_stats": source["batch_stats"]}
