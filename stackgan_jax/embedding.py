@@ -1,0 +1,188 @@
+"""Joint text-image embedding: its towers, state, step and retrieval scores (Reed et al., 2016)."""
+
+import dataclasses
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from stackgan_jax import augment, losses
+from stackgan_jax.models.text import CharCnnRnn
+
+
+class ImageTower(nn.Module):
+    """A small convolutional image encoder, needed only while the text encoder is trained.
+
+    Attributes:
+        width: of the embedding, the text tower's.
+        features: of the 3x3 convolutions; each but the first halves the picture.
+        dtype: of the computation; parameters are float32.
+    """
+
+    width: int = 256
+    features: tuple[int, ...] = (32, 64, 128, 256)
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """image: [b, s, s, 3] in [-1, 1] → [b, width] float32."""
+        x = image.astype(self.dtype)
+        for number, features in enumerate(self.features):
+            stride = 2 if number else 1
+            he = nn.initializers.he_normal()
+            x = nn.Conv(features, (3, 3), stride, 1, kernel_init=he, dtype=self.dtype)(x)
+            # Not normalised: over one picture that would take away how dark or bright it is.
+            x = nn.relu(x)
+        x = nn.Dense(self.width, dtype=self.dtype)(x.mean(axis=(1, 2)))
+        return x.astype(jnp.float32)
+
+
+@flax.struct.dataclass
+class EmbeddingState:
+    """All that training the joint embedding carries from step to step."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class JointEmbedding:
+    """Texts and images of one class score high together, of two classes low.
+
+    Attributes:
+        text: the text tower, what training is for.
+        image: the image tower; of the same width.
+        image_size: side of the pictures that the image tower sees; loaded ones are cut and reduced.
+        learning_rate: of Adam, at the first step; it falls to 0 as a cosine over `steps`.
+        steps: of the whole training.
+    """
+
+    text: CharCnnRnn
+    image: ImageTower
+    image_size: int = 32
+    learning_rate: float = 1e-3
+    steps: int = 1000
+
+    def init(self, key: jax.Array) -> EmbeddingState:
+        """Fresh parameters of both towers and of Adam."""
+        text_key, image_key = jax.random.split(key)
+        image = jnp.zeros((1, self.image_size, self.image_size, 3))
+        params = {
+            "text": self.text.init(text_key, jnp.zeros((1, 201), jnp.uint8))["params"],
+            "image": self.image.init(image_key, image)["params"],
+        }
+        return EmbeddingState(jnp.zeros((), jnp.int32), params, self._optimizer().init(params))
+
+    def step(
+        self, state: EmbeddingState, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[EmbeddingState, dict[str, jax.Array]]:
+        """One step of Adam on the structured joint embedding loss of both directions.
+
+        Args:
+            state: from `init` or the step before.
+            batch: image [b, l, l, 3] uint8, l the load size; tokens [b, 201] from
+                `models.text.indices`; the items of a batch come from b different classes (the loss
+                takes every other item for a mismatch; input_pipeline sees to it).
+            key: of the random crop and flip.
+
+        Returns:
+            The next state, and the scalars loss, text_to_image_accuracy and
+            image_to_text_accuracy: the share of items that find their partner in the batch.
+        """
+        pictures = reduced(batch["image"], self.image_size, key)
+
+        def loss_of(params):
+            texts = self.text.apply({"params": params["text"]}, batch["tokens"])
+            images = self.image.apply({"params": params["image"]}, pictures)
+            by_image = losses.structured_joint_embedding(images, texts)
+            by_text = losses.structured_joint_embedding(texts, images)
+            return by_image + by_text, images @ texts.T
+
+        (loss, scores), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = self._optimizer().update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        own = jnp.arange(len(scores))
+        metrics = {
+            "loss": loss,
+            "text_to_image_accuracy": jnp.mean(scores.argmax(axis=0) == own),
+            "image_to_text_accuracy": jnp.mean(scores.argmax(axis=1) == own),
+        }
+        return EmbeddingState(state.step + 1, params, opt_state), metrics
+
+    def embed_images(self, params: Any, image: jax.Array) -> jax.Array:
+        """image: [b, l, l, 3] uint8, its middle taken → [b, width]."""
+        return self.image.apply({"params": params["image"]}, reduced(image, self.image_size))
+
+    def _optimizer(self) -> optax.GradientTransformation:
+        rate = optax.cosine_decay_schedule(self.learning_rate, self.steps)
+        return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
+
+
+def reduced(image: jax.Array, size: int, key: jax.Array | None = None) -> jax.Array:
+    """[b, l, l, 3] uint8 → [b, size, size, 3] in [-1, 1], seven eighths of the side kept.
+
+    With a key each picture is cut at a random place and flipped at random; without one, cut at its
+    middle.
+    """
+    kept = image.shape[1] * 7 // 8
+    pictures = augment.centre(image, kept) if key is None else augment.augment(key, image, kept)
+    return jax.image.resize(pictures, (len(image), size, size, 3), "linear")
+
+
+def recall_at(
+    texts: np.ndarray, images: np.ndarray, owners: np.ndarray, k: int = 1
+) -> dict[str, float]:
+    """How often a caption finds its image among the first k, and an image one of its captions.
+
+    Args:
+        texts: [n, t]. images: [m, t]. Scored by their inner products.
+        owners: [n], the image each caption describes; every image has a caption.
+        k: how many of the best count.
+
+    Returns:
+        caption_to_image and image_to_caption in [0, 1].
+    """
+    scores = texts @ images.T
+    own = scores[np.arange(len(texts)), owners]
+    image_ranks = (scores > own[:, None]).sum(axis=1)
+    best = np.full(len(images), -np.inf, scores.dtype)
+    np.maximum.at(best, owners, own)
+    caption_ranks = (scores > best).sum(axis=0)
+    return {
+        "caption_to_image": float(np.mean(image_ranks < k)),
+        "image_to_caption": float(np.mean(caption_ranks < k)),
+    }
+
+
+def class_retrieval(
+    texts: np.ndarray,
+    text_labels: np.ndarray,
+    images: np.ndarray,
+    image_labels: np.ndarray,
+    k: int = 50,
+) -> dict[str, float]:
+    """Retrieval and zero-shot classification by classes (Reed et al., CVPR 2016, sec. 5).
+
+    A class is asked for by the mean embedding of its captions.
+
+    Args:
+        texts: [n, t]; text_labels: [n]. images: [m, t]; image_labels: [m].
+        k: how many images each class fetches; all, if there are fewer.
+
+    Returns:
+        average_precision: the share of right classes among the k best images ("AP@50"), and
+        accuracy: the share of images whose best class is their own, both in [0, 1].
+    """
+    classes = np.unique(text_labels)
+    queries = np.stack([texts[text_labels == label].mean(axis=0) for label in classes])
+    scores = queries @ images.T
+    fetched = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return {
+        "average_precision": float(np.mean(image_labels[fetched] == classes[:, None])),
+        "accuracy": float(np.mean(classes[scores.argmax(axis=0)] == image_labels)),
+    }

@@ -1,0 +1,122 @@
+"""The joint embedding: its loss against the published one, its step, its retrieval scores."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stackgan_jax import embedding, losses
+from stackgan_jax.models.text import CharCnnRnn, indices
+
+GOLDEN = Path(__file__).parent / "data" / "char_cnn_rnn.npz"
+COLOURS = {"red": (220, 30, 30), "blue": (30, 30, 220), "green": (30, 200, 30), "black": (9, 9, 9)}
+
+
+@pytest.fixture(scope="module")
+def joint():
+    return embedding.JointEmbedding(
+        CharCnnRnn(16, (16, 16, 16), "plain", True),
+        embedding.ImageTower(16, (8, 16)),
+        image_size=8,
+        learning_rate=1e-2,
+        steps=100,
+    )
+
+
+@pytest.fixture(scope="module")
+def state(joint):
+    return jax.jit(joint.init)(jax.random.key(0))
+
+
+@pytest.fixture(scope="module")
+def step(joint):
+    return jax.jit(joint.step)
+
+
+def colour_batch(seed):
+    """One item of each class, a class being a colour: noisy pictures, and what says so."""
+    rng = np.random.default_rng(seed)
+    images = np.zeros((4, 16, 16, 3)) + np.array(list(COLOURS.values()))[:, None, None]
+    frames = ["a {} bird.", "this bird is all {}", "some bird, {} and small"]
+    captions = [frames[rng.integers(3)].format(colour) for colour in COLOURS]
+    return {
+        "image": (images + rng.integers(-9, 9, images.shape)).clip(0, 255).astype(np.uint8),
+        "tokens": indices(captions),
+        "label": np.arange(4, dtype=np.int32),
+    }
+
+
+def test_loss_is_the_published_one_in_both_directions():
+    with np.load(GOLDEN) as golden:
+        texts, images, expected = (golden[f"sje_{name}"] for name in ("text", "image", "loss"))
+    by_image = losses.structured_joint_embedding(jnp.asarray(images), jnp.asarray(texts))
+    by_text = losses.structured_joint_embedding(jnp.asarray(texts), jnp.asarray(images))
+    assert np.allclose([by_image, by_text], expected, rtol=1e-5)
+
+
+def test_loss_by_hand():
+    queries, targets = jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [1.0]])
+    # Scores [[3, 1], [6, 2]]: hinges max(0, 1 - 3 + 1) and 6 - 2 + 1, over four pairs.
+    assert losses.structured_joint_embedding(queries, targets) == pytest.approx(5 / 4)
+
+
+def test_training_joins_captions_and_pictures(joint, state, step):
+    first = None
+    for number in range(joint.steps):
+        state, metrics = step(state, colour_batch(number), jax.random.key(number))
+        first = first or metrics
+    assert int(state.step) == joint.steps
+    assert metrics["loss"] < 0.3 * first["loss"]
+    unseen = colour_batch(10_000)
+    texts = joint.text.apply({"params": state.params["text"]}, unseen["tokens"])
+    images = joint.embed_images(state.params, unseen["image"])
+    scores = embedding.recall_at(np.asarray(texts), np.asarray(images), np.arange(4))
+    assert scores == {"caption_to_image": 1.0, "image_to_caption": 1.0}
+
+
+def test_step_is_a_function_of_its_arguments(state, step):
+    batch = colour_batch(0)
+    losses_of = lambda key: float(step(state, batch, jax.random.key(key))[1]["loss"])
+    assert losses_of(0) == losses_of(0) != losses_of(1)
+
+
+def test_accuracies_of_a_step_are_those_of_its_scores(joint, state, step):
+    batch = colour_batch(0)
+    _, metrics = step(state, batch, jax.random.key(0))
+    texts = joint.text.apply({"params": state.params["text"]}, batch["tokens"])
+    pictures = embedding.reduced(jnp.asarray(batch["image"]), 8, jax.random.key(0))
+    images = joint.image.apply({"params": state.params["image"]}, pictures)
+    found = embedding.recall_at(np.asarray(texts), np.asarray(images), np.arange(4))
+    assert metrics["text_to_image_accuracy"] == pytest.approx(found["caption_to_image"])
+    assert metrics["image_to_text_accuracy"] == pytest.approx(found["image_to_caption"])
+
+
+def test_reduced_keeps_colours_and_cuts():
+    image = np.zeros((1, 16, 16, 3), np.uint8)
+    image[:, 1:15, 1:15] = 255
+    middle = embedding.reduced(jnp.asarray(image), 7)
+    assert middle.shape == (1, 7, 7, 3) and np.allclose(middle, 1)
+
+
+def test_recall_by_hand():
+    images = np.eye(3)
+    owners = np.array([0, 0, 1, 2])
+    texts = np.array([[1, 0, 0], [0, 2, 1], [0, 3, 0], [0, 4, 2]])
+    assert embedding.recall_at(texts, images, owners, k=1) == {
+        "caption_to_image": 2 / 4,
+        "image_to_caption": pytest.approx(2 / 3),
+    }
+    assert embedding.recall_at(texts, images, owners, k=2) == {
+        "caption_to_image": 3 / 4,
+        "image_to_caption": 1.0,
+    }
+
+
+def test_class_retrieval_by_hand():
+    texts, text_labels = np.array([[2.0, 0], [0, 0], [0, 1]]), np.array([5, 5, 9])
+    images = np.array([[1.0, 0], [2, 1], [0, 1], [0, 3]])
+    scores = embedding.class_retrieval(texts, text_labels, images, np.array([5, 9, 9, 5]), k=2)
+    # Class 5 asks with [1, 0] and fetches images 1 and 0; class 9 with [0, 1], images 3 and 1.
+    assert scores == {"average_precision": 2 / 4, "accuracy": 2 / 4}
