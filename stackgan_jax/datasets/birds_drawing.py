@@ -1,0 +1,362 @@
+"""Draws one synthetic bird: outline, colour regions, plumage, wing, tail, beak, eye and legs."""
+
+import dataclasses
+
+import numpy as np
+from PIL import ImageOps
+
+from stackgan_jax.datasets import birds_canvas as canvas
+from stackgan_jax.datasets import birds_scenery as scenery
+from stackgan_jax.datasets.birds_attributes import BARE_PART_COLOURS, COLOURS, EYE_COLOURS
+
+SIZE = 304
+SUN = np.array([-0.5, -0.86])
+_BEND = {"upright": (48, 62, 4), "level": (16, 48, 0), "forward": (-10, 14, -22)}
+# Body height, head radius, neck, legs (in body lengths), and how much of the frame is filled.
+_BUILD = {
+    "small": (0.385, 0.280, 0.13, 0.18, 0.80),
+    "medium": (0.355, 0.245, 0.20, 0.25, 0.90),
+    "large": (0.335, 0.212, 0.29, 0.34, 0.99),
+}
+
+
+def _rotation(degrees):
+    """Matrix that turns counter-clockwise as seen, with y pointing down."""
+    c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
+    return np.array([[c, s], [-s, c]])
+
+
+@dataclasses.dataclass
+class Skeleton:
+    """Where the parts of a bird are, in pixels; the bird looks to the right."""
+
+    tilt: float  # of the body, degrees
+    gaze: float  # of the head, degrees
+    height: float  # half the body's height, in body lengths
+    unit: float = 1.0  # one body length in pixels
+    centre: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
+    head: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
+    radius: float = 0.2
+    legs: float = 0.2
+
+    def body(self, points):
+        """Body coordinates (forwards, upwards; 1 = the body's length, half its height) → pixels."""
+        points = np.asarray(points, np.float64) * (1.0, -self.height)
+        return self.centre + self.unit * points @ _rotation(self.tilt).T
+
+    def face(self, points):
+        """Head coordinates (forwards, upwards; 1 = the head's radius) → pixels."""
+        points = np.asarray(points, np.float64) * (1.0, -1.0)
+        place = self.centre + self.unit * self.head
+        return place + self.unit * self.radius * points @ _rotation(self.gaze).T
+
+    def around(self, degrees, reach=1.0):
+        """Points on the head's circle, angles from the beak upwards → pixels."""
+        radians = np.deg2rad(np.asarray(degrees, np.float64))
+        return self.face(np.stack([np.cos(radians), np.sin(radians)], 1) * reach)
+
+
+def pose_skeleton(bird, rng):
+    """Skeleton of a bird in body lengths (unit 1, centre 0), with small natural variation."""
+    tilt, neck_angle, gaze = _BEND[bird["pose"]]
+    height, radius, neck, legs, _ = _BUILD[bird["size"]]
+    skeleton = Skeleton(
+        tilt=tilt + rng.normal(0, 3.5),
+        gaze=gaze + rng.normal(0, 5),
+        height=height * rng.uniform(0.95, 1.05),
+        radius=radius * rng.uniform(0.96, 1.04),
+        legs=legs,
+    )
+    shoulder = skeleton.body([(0.33, 0.30)])[0]
+    radians = np.deg2rad(neck_angle + rng.normal(0, 5))
+    neck *= rng.uniform(0.9, 1.1)
+    skeleton.head = shoulder + neck * np.array([np.cos(radians), -np.sin(radians)])
+    return skeleton
+
+
+def silhouette(bones):
+    """Outline of head and body as one smooth curve."""
+    head = bones.around([16, 52, 92, 132])
+    back = bones.body([(0.10, 0.97), (-0.14, 0.90), (-0.36, 0.62), (-0.52, 0.28)])
+    belly = bones.body([(-0.52, -0.12), (-0.36, -0.62), (-0.10, -0.98), (0.20, -0.96)])
+    breast = bones.body([(0.42, -0.50)])
+    nape = 0.62 * bones.around([168], 1.02) + 0.38 * back[:1]
+    throat = 0.55 * bones.around([-62], 1.02) + 0.45 * breast
+    chin = bones.around([-32], 0.98)
+    return canvas.smooth(np.concatenate([head, nape, back, belly, breast, throat, chin]))
+
+
+def _feather(root, angle, length, width, notch=0.0):
+    """Outline of one long feather from its root, in pixels; `angle` in degrees."""
+    turn = _rotation(angle).T
+    shape = np.array(
+        [
+            (0, -0.35),
+            (0.5, -0.5),
+            (0.9, -0.48),
+            (1.0, -0.2),
+            (1.0 - notch, 0.1),
+            (0.92, 0.42),
+            (0.5, 0.5),
+            (0, 0.35),
+        ]
+    )
+    return canvas.smooth(root + (shape * (length, width)) @ turn, samples=4)
+
+
+def tail_feathers(bird, bones, rng):
+    """Outlines of the tail's feathers, from the far side to the near side."""
+    spreads = {"short": 5, "long": 3.5, "forked": 12, "fanned": 24}
+    lengths = {"short": 0.27, "long": 0.74, "forked": 0.56, "fanned": 0.44}
+    angle = 180 + bones.tilt + rng.normal(0, 4) + {"upright": 6}.get(bird["pose"], -4)
+    length, spread = lengths[bird["tail"]] * rng.uniform(0.94, 1.06), spreads[bird["tail"]]
+    root, width = bones.body([(-0.40, 0.10)])[0], 0.13 + 0.02 * (bird["tail"] == "fanned")
+    outlines = []
+    for place in (-1.0, 1.0, -0.5, 0.5, 0.0):
+        stretch = 1.0 - 0.10 * abs(place)
+        if bird["tail"] == "forked":
+            stretch = 0.52 + 0.48 * abs(place)
+        reach = (length * stretch + 0.14) * bones.unit
+        outlines.append(_feather(root, angle + place * spread, reach, width * bones.unit))
+    return outlines
+
+
+def beak_outlines(bird, bones):
+    """(upper, lower) mandible outlines."""
+    upper, lower = {
+        "conical": (
+            [(0.78, 0.46), (1.25, 0.34), (1.62, -0.02), (1.2, 0.0), (0.8, 0.02)],
+            [(0.8, 0.02), (1.2, 0.0), (1.56, -0.06), (1.2, -0.26), (0.78, -0.32)],
+        ),
+        "long": (
+            [(0.85, 0.24), (1.6, 0.13), (2.45, 0.0), (1.6, 0.0), (0.85, 0.02)],
+            [(0.85, 0.02), (1.6, 0.0), (2.38, -0.02), (1.6, -0.10), (0.82, -0.16)],
+        ),
+        "hooked": (
+            [(0.78, 0.42), (1.22, 0.38), (1.58, 0.10), (1.56, -0.34), (1.38, -0.06), (0.8, 0.02)],
+            [(0.8, 0.02), (1.1, -0.02), (1.38, -0.08), (1.3, -0.20), (0.78, -0.26)],
+        ),
+        "curved": (
+            [(0.84, 0.28), (1.45, 0.22), (2.0, -0.06), (2.32, -0.50), (1.9, -0.14), (0.84, 0.04)],
+            [(0.84, 0.04), (1.4, 0.02), (1.9, -0.14), (2.24, -0.46), (1.8, -0.26), (0.82, -0.14)],
+        ),
+    }[bird["beak_shape"]]
+    return [canvas.smooth(bones.face(np.array(points)), samples=5) for points in (upper, lower)]
+
+
+def wing_outline(bones):
+    return canvas.smooth(
+        bones.body(
+            [
+                (0.27, 0.16),
+                (0.16, 0.50),
+                (-0.10, 0.50),
+                (-0.40, 0.30),
+                (-0.72, 0.02),
+                (-0.40, -0.22),
+                (-0.10, -0.52),
+                (0.14, -0.46),
+                (0.25, -0.16),
+            ]
+        )
+    )
+
+
+def _varied(rng, colour):
+    """The colour a little lighter or darker and, unless it is a neutral one, a little off its hue."""
+    colour = np.array(colour, np.float64)
+    hue_change = rng.normal(0, 0.035, 3) * np.ptp(colour)
+    return np.clip(colour * rng.uniform(0.93, 1.05) + hue_change, 0, 255)
+
+
+class Painter:
+    """Paints one bird on a canvas, part by part from the far side to the near side."""
+
+    def __init__(self, bird, bones, picture, rng):
+        self.bird, self.bones, self.picture, self.rng = bird, bones, picture, rng
+        self.colours = {
+            part: _varied(rng, COLOURS[bird[part]]) for part in ("crown", "back", "belly", "wings")
+        }
+        self.tile = canvas.feather_tile(int(round(bones.tilt / 12.0)) * 12, 9)
+
+    def _texture(self):
+        x, y = self.rng.integers(0, 90, 2)
+        return self.tile[y:, x:]
+
+    def tail(self, outlines):
+        for outline in outlines:
+            mask = canvas.polygons([outline], SIZE, margin=2)
+            self.picture.paint(
+                mask, self.colours["back"], canvas.relief(mask, 4, SUN, height=0.9, offset=-10)
+            )
+
+    def legs(self, ground):
+        colour = _varied(self.rng, (96, 74, 60))
+        hips = self.bones.body([(-0.06, -0.80), (0.07, -0.84)])
+        feet = np.array([(hips[0][0] - 3, ground[1]), (hips[1][0] + 5, ground[1] + 1.5)])
+        toes = self.bones.unit * 0.10
+        curves = []
+        for hip, foot in zip(hips, feet, strict=True):
+            knee = (hip + foot) / 2 + (-2.5, 0)
+            curves.append(np.stack([hip, knee, foot]))
+            curves += [
+                np.stack([foot, foot + (reach, 3)]) for reach in (toes, toes * 0.5, -toes * 0.6)
+            ]
+        width = 2.6 + self.bones.unit / 60
+        mask = canvas.lines(curves, width, SIZE, 2)
+        self.picture.paint(mask, colour, canvas.relief(mask, 2, SUN))
+
+    def body(self, outline):
+        """Belly colour all over, then back and crown within the outline."""
+        whole = canvas.polygons([outline], SIZE, margin=8)
+        self.picture.shade(whole.blurred(4).faded(0.45), 60)
+        light = canvas.relief(whole, 20, SUN, self._texture(), height=1.35)
+        self.picture.paint(whole, self.colours["belly"], light)
+        nape = self.bones.around([172, 200, 215], 0.98)
+        upper = self.bones.body([(0.10, 0.30), (-0.2, 0.0), (-0.5, -0.05), (-0.75, 0.3)])
+        outside = self.bones.body([(-0.5, 1.3), (0.0, 1.5)])
+        back = canvas.smooth(np.concatenate([nape, upper, outside, self.bones.around([150], 1.3)]))
+        self._region(back, "back", whole, 1.6)
+        face = self.bones.face(
+            [(1.3, 0.06), (0.85, 0.02), (0.3, -0.16), (-0.4, -0.20), (-0.9, -0.42)]
+        )
+        over = self.bones.face([(-1.5, -0.2), (-1.3, 1.2), (0.0, 1.6), (1.4, 1.0)])
+        self._region(canvas.smooth(np.concatenate([face, over])), "crown", whole, 0.9)
+        return whole
+
+    def _region(self, outline, part, whole, softness):
+        mask = canvas.polygons([outline], SIZE, margin=6).blurred(softness).within(whole)
+        self.picture.colour.paste(tuple(int(c) for c in self.colours[part]), mask.box, mask.image)
+
+    def markings(self, whole):
+        """Spots or streaks on breast and belly."""
+        if self.bird["pattern"] not in ("spotted", "streaked"):
+            return
+        grid = np.array(
+            [(u, v) for u in np.arange(-0.4, 0.5, 0.105) for v in np.arange(-0.9, 0.2, 0.24)]
+        )
+        grid[1::2, 0] += 0.03
+        grid = grid + self.rng.normal(0, 0.018, grid.shape)
+        places = self.bones.body(grid)
+        dark = np.mean(COLOURS[self.bird["belly"]]) > 75
+        if self.bird["pattern"] == "spotted":
+            radii = self.bones.unit * self.rng.uniform(0.014, 0.022, len(places))
+            mask = canvas.discs(places, radii, SIZE)
+        else:
+            turn = _rotation(self.bones.tilt).T
+            reach = np.array([self.bones.unit * 0.038, 0]) @ turn
+            mask = canvas.lines([np.stack([p - reach, p + reach]) for p in places], 2.6, SIZE)
+        mask = mask.within(whole)
+        self.picture.paint(mask.faded(0.85), (52, 40, 34) if dark else (214, 210, 200))
+
+    def wing(self):
+        outline = wing_outline(self.bones)
+        mask = canvas.polygons([outline], SIZE, margin=6)
+        self.picture.shade(canvas.Mask(mask.image, mask.corner).blurred(3).faded(0.5), 70)
+        light = canvas.relief(mask, 11, SUN, self._texture(), height=1.2)
+        self.picture.paint(mask, self.colours["wings"], light)
+        quills, edges = self._quills()
+        self.picture.shade(canvas.lines(quills, 1.5, SIZE, 2).within(mask).faded(0.75), 62)
+        self.picture.shade(canvas.lines(edges, 1.0, SIZE, 2).within(mask).faded(0.6), 190)
+        if self.bird["pattern"] == "wing_bars":
+            self._bars(mask)
+
+    def _quills(self):
+        """Dark gaps between the flight feathers, and the light edges beside them."""
+        tip = np.array([-0.72, 0.0])
+        starts = [(-0.02, 0.22), (-0.02, 0.05), (-0.04, -0.12), (-0.06, -0.28), (-0.10, -0.42)]
+        quills, edges = [], []
+        for index, start in enumerate(starts):
+            end = tip + (0.055 * index, -0.045 * index)
+            middle = (np.array(start) + end) / 2 + (0, -0.05)
+            curve = np.array([start, middle, end])
+            quills.append(canvas.smooth(self.bones.body(curve), closed=False, samples=5))
+            edges.append(quills[-1] + (0.6, 1.5))
+        return quills, edges
+
+    def _bars(self, mask):
+        pale = np.mean(COLOURS[self.bird["wings"]]) < 180
+        curves = [
+            canvas.smooth(self.bones.body(points), closed=False)
+            for points in (
+                [(0.10, 0.48), (0.05, 0.10), (0.08, -0.30), (0.12, -0.46)],
+                [(-0.08, 0.46), (-0.13, 0.05), (-0.10, -0.32), (-0.06, -0.50)],
+            )
+        ]
+        bars = canvas.lines(curves, 0.042 * self.bones.unit, SIZE, 2).within(mask)
+        self.picture.paint(bars, (246, 244, 236) if pale else (46, 42, 44))
+
+    def beak(self):
+        colour = _varied(self.rng, BARE_PART_COLOURS[self.bird["beak"]])
+        upper, lower = beak_outlines(self.bird, self.bones)
+        for outline, offset in ((lower, -26), (upper, 6)):
+            mask = canvas.polygons([outline], SIZE, margin=2)
+            self.picture.paint(mask, colour, canvas.relief(mask, 4, SUN, offset=offset))
+
+    def eye(self):
+        radius = 0.17 * self.bones.radius * self.bones.unit + 1.4
+        centre = self.bones.face([(0.36, 0.14)])
+        ring = canvas.discs(centre, [radius * 1.22], SIZE)
+        dark = np.mean(COLOURS[self.bird["crown"]]) < 110
+        self.picture.paint(ring.faded(0.8), (196, 192, 184) if dark else (64, 56, 50))
+        self.picture.paint(canvas.discs(centre, [radius], SIZE), EYE_COLOURS[self.bird["eyes"]])
+        self.picture.paint(canvas.discs(centre, [radius * 0.58], SIZE), (14, 12, 12))
+        glint = centre + np.array([-0.32, -0.36]) * radius
+        self.picture.paint(canvas.discs(glint, [radius * 0.27], SIZE), (255, 255, 255))
+
+
+def _place(bird, bones, rng):
+    """Scales and moves the bird so that it fills the frame; returns its tail and bounding box."""
+    state = rng.bit_generator.state
+    points = np.concatenate(
+        [silhouette(bones), *tail_feathers(bird, bones, rng), *beak_outlines(bird, bones)]
+    )
+    low, high = points.min(0), points.max(0)
+    high[1] += bones.legs * 0.75
+    # A body length of the same share of the frame whatever the tail, unless the bird would not fit.
+    natural = _BUILD[bird["size"]][-1] * rng.uniform(0.97, 1.03) / 1.62
+    bones.unit = SIZE * min(natural, 1.04 / (high - low).max())
+    middle = 0.8 * (low + high) / 2
+    bones.centre = SIZE * (0.5 + rng.normal(0, 0.012, 2)) - bones.unit * middle
+    # Tail and feet may leave the frame; head and beak may not.
+    bones.centre += np.minimum(0, SIZE - 5 - bones.centre - bones.unit * high)
+    bones.centre[1] += max(0, 6 - bones.centre[1] - bones.unit * low[1])
+    after = rng.bit_generator.state
+    rng.bit_generator.state = state
+    feathers = tail_feathers(bird, bones, rng)
+    rng.bit_generator.state = after
+    return feathers
+
+
+def draw(bird, rng):
+    """Draws a bird.
+
+    Args:
+        bird: attribute → value, every attribute of `birds_attributes.ATTRIBUTES`.
+        rng: numpy Generator; the picture is a function of `bird` and its state.
+
+    Returns:
+        (RGB PIL image of 304 x 304, bounding box (ymin, xmin, ymax, xmax) in [0, 1]).
+    """
+    bones = pose_skeleton(bird, rng)
+    feathers = _place(bird, bones, rng)
+    outline = silhouette(bones)
+    hip = bones.body([(0.0, -0.9)])[0]
+    feet = np.array([hip[0] + 1, hip[1] + bones.legs * bones.unit])
+    picture = scenery.paint(bird["background"], rng, SIZE, feet, SUN)
+    painter = Painter(bird, bones, picture, rng)
+    scenery.contact_shadow(bird["background"], picture, feet)
+    painter.tail(feathers)
+    painter.legs(feet)
+    painter.beak()
+    whole = painter.body(outline)
+    painter.markings(whole)
+    painter.wing()
+    painter.eye()
+    scenery.foreground(bird["background"], picture, rng, feet)
+    image = picture.flatten()
+    points = np.concatenate([outline, *feathers, *beak_outlines(bird, bones), [feet + (0, 6)]])
+    (x0, y0), (x1, y1) = np.clip(points.min(0) / SIZE, 0, 1), np.clip(points.max(0) / SIZE, 0, 1)
+    if bird["direction"] == "left":
+        image, x0, x1 = ImageOps.mirror(image), 1 - x1, 1 - x0
+    return image, (float(y0), float(x0), float(y1), float(x1))
