@@ -1,4 +1,4 @@
-"""The data sets by name, and their preparation, which any number of processes may ask for at once."""
+"""The data sets by name, and their preparation, which several processes may ask for at once."""
 
 import contextlib
 import fcntl
@@ -10,7 +10,7 @@ import sys
 
 from stackgan_jax.errors import UserError
 
-# name → (module, class); a module is imported when its data set is asked for.
+# name → (module, class); a module, and TensorFlow with it, is imported when it is asked for.
 BUILDERS = {
     "synthetic_birds": ("stackgan_jax.datasets.synthetic_birds", "SyntheticBirds"),
 }
@@ -26,7 +26,7 @@ def builder(name, config=None, data_dir=None):
         data_dir: where prepared data sets lie; None for DEFAULT_DIRECTORY.
 
     Raises:
-        UserError: the name or the configuration is unknown, or the directory is not writable.
+        UserError: the name or the configuration is unknown, or the directory cannot be made.
     """
     if name not in BUILDERS:
         raise UserError(f"Unknown dataset {name!r}; choose from {', '.join(sorted(BUILDERS))}.")
@@ -34,16 +34,15 @@ def builder(name, config=None, data_dir=None):
     kind = getattr(importlib.import_module(module), class_name)
     configs = [known.name for known in kind.BUILDER_CONFIGS]
     if config is not None and config not in configs:
+        choices = ", ".join(configs)
         raise UserError(
-            f"Unknown configuration {config!r} of dataset {name!r}; choose from {', '.join(configs)}."
+            f"Unknown configuration {config!r} of dataset {name!r}; choose from {choices}."
         )
     directory = pathlib.Path(data_dir or DEFAULT_DIRECTORY).expanduser().resolve()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"Cannot keep data sets in {directory}: {error.strerror}; give another data directory."
-        ) from error
+        raise _unwritable(directory, error) from error
     return kind(config=config, data_dir=os.fspath(directory))
 
 
@@ -51,56 +50,65 @@ def prepare(name, config=None, data_dir=None):
     """The TFDS builder of a data set, prepared: drawn or read if that has not been done yet.
 
     One process prepares and the others wait for it; what an interrupted preparation left behind is
-    removed first. Arguments and errors as for `builder`.
+    removed first. Arguments and errors as for `builder`; UserError too where the disk is full.
     """
     made = builder(name, config, data_dir)
-    if not made.is_prepared():
-        with _locked(made), _without_progress_bars():
-            if not made.is_prepared():
-                _remove_incomplete(made)
-                _download_and_prepare(made)
+    path = pathlib.Path(made.data_path)
+    if not _is_prepared(path):
+        try:
+            with _locked(path), _quiet():
+                if not _is_prepared(path):
+                    _prepare(made, path)
+        except OSError as error:
+            raise _unwritable(path, error) from error
         # The first builder looked before the data were there.
         made = builder(name, config, data_dir)
     return made
 
 
-def _download_and_prepare(made):
-    import tensorflow_datasets as tfds
+def _unwritable(path, error):
+    reason = error.strerror or error
+    return UserError(
+        f"Cannot write the data set to {path}: {reason}; free space or give another directory."
+    )
 
+
+def _is_prepared(path):
+    # tfds renames the finished directory into place, so what is there is complete.
+    return (path / "dataset_info.json").exists()
+
+
+def _prepare(made, path):
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import constants
+
+    for interrupted in path.parent.glob(f"{constants.INCOMPLETE_PREFIX}*"):
+        shutil.rmtree(interrupted)
     # Nothing is asked of a server: the data are drawn here, or lie where the user put them.
-    config = tfds.download.DownloadConfig(try_download_gcs=False)
-    made.download_and_prepare(download_config=config)
+    made.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
 
 
 @contextlib.contextmanager
-def _locked(made):
-    """Holds a lock that ends with the process, however it ends."""
-    path = pathlib.Path(made.data_path).parent
-    path.mkdir(parents=True, exist_ok=True)
-    with open(path / "preparing.lock", "w") as file:
+def _locked(path):
+    """Holds a lock beside `path` that ends with the process, however it ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path.parent / "preparing.lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print(f"Another process prepares {path}; waiting for it.", file=sys.stderr, flush=True)
+            print(f"Waiting for the process that prepares {path}.", file=sys.stderr, flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def _remove_incomplete(made):
-    """Removes what interrupted preparations left behind (the caller holds the lock)."""
-    from tensorflow_datasets.core import constants
-
-    for path in pathlib.Path(made.data_path).parent.glob(f"{constants.INCOMPLETE_PREFIX}*"):
-        shutil.rmtree(path)
-
-
 @contextlib.contextmanager
-def _without_progress_bars():
+def _quiet():
     """Silences tfds's bars, which know no total and hence no ETA; the builders print their own."""
     from tensorflow_datasets.core.utils import tqdm_utils
 
     tqdm_utils.disable_progress_bar()
     try:
-        yield
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield
     finally:
         tqdm_utils.enable_progress_bar()

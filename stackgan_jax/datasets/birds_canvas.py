@@ -9,24 +9,23 @@ SUPERSAMPLING = 4
 NEUTRAL = 128
 
 
+@functools.lru_cache(maxsize=128)
+def _spline(count, closed, samples):
+    """Which four points each stretch of a Catmull-Rom spline bends by, and their [4] weights."""
+    first = np.arange(count if closed else count - 1)
+    corners = first[:, None] + np.arange(-1, 3)
+    corners = corners % count if closed else np.clip(corners, 0, count - 1)
+    t = (np.arange(samples) / samples)[:, None]
+    weights = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
+    return corners, 0.5 * np.concatenate(weights, 1)
+
+
 def smooth(points, closed=True, samples=7):
-    """Catmull-Rom spline through `points` [n, 2] → [n * samples, 2]."""
+    """Catmull-Rom spline through `points` [n, 2] → [n * samples, 2] (open: one stretch fewer)."""
     points = np.asarray(points, np.float64)
-    if not closed:
-        points = np.concatenate([points[:1], points, points[-1:]])
-    before, start = np.roll(points, 1, 0), points
-    end, after = np.roll(points, -1, 0), np.roll(points, -2, 0)
-    t = (np.arange(samples) / samples)[None, :, None]
-    before, start, end, after = (p[:, None] for p in (before, start, end, after))
-    curve = 0.5 * (
-        2 * start
-        + (end - before) * t
-        + (2 * before - 5 * start + 4 * end - after) * t**2
-        + (3 * start - before - 3 * end + after) * t**3
-    )
-    if closed:
-        return curve.reshape(-1, 2)
-    return np.concatenate([curve[1:-2].reshape(-1, 2), points[-2:-1]])
+    corners, weights = _spline(len(points), closed, samples)
+    curve = (weights @ points[corners]).reshape(-1, 2)
+    return curve if closed else np.concatenate([curve, points[-1:]])
 
 
 class Mask:
@@ -89,12 +88,7 @@ def lines(curves, width, size, margin=0):
 
     def draw_shapes(draw, low):
         for curve in curves:
-            draw.line(
-                _flat(curve, low),
-                fill=255,
-                width=max(1, round(width * SUPERSAMPLING)),
-                joint="curve",
-            )
+            draw.line(_flat(curve, low), fill=255, width=max(1, round(width * SUPERSAMPLING)))
 
     return _drawn(np.concatenate(curves), margin + width, size, draw_shapes)
 
@@ -129,7 +123,7 @@ class Canvas:
 
     def flatten(self):
         """RGB image: light below neutral darkens the colour, light above it lifts it to white."""
-        dark = self.light.point([min(255, 128 + int(127 * v / NEUTRAL)) for v in range(256)])
+        dark = self.light.point([min(255, 142 + int(113 * v / NEUTRAL)) for v in range(256)])
         bright = self.light.point([max(0, int(0.55 * (v - NEUTRAL))) for v in range(256)])
         shaded = ImageChops.multiply(self.colour, Image.merge("RGB", (dark,) * 3))
         return ImageChops.screen(shaded, Image.merge("RGB", (bright,) * 3))
@@ -141,8 +135,9 @@ def relief(mask, radius, sun, texture=None, height=1.0, offset=0.0):
     `radius` is how far the rounding reaches inwards (pixels), `sun` the direction the light comes
     from (x, y down), `texture` a float array in [-1, 1] at least as large as the mask.
     """
-    small = mask.image.reduce(2).filter(ImageFilter.GaussianBlur(radius / 2))
-    heights = np.asarray(small, np.float32) * (radius / 255.0 * height)
+    factor = 4 if radius >= 8 else 2
+    small = mask.image.reduce(factor).filter(ImageFilter.GaussianBlur(radius / factor))
+    heights = np.asarray(small, np.float32) * (2 * radius / factor / 255.0 * height)
     slope_y, slope_x = np.gradient(heights)
     light = -(slope_x * sun[0] + slope_y * sun[1])
     fall = np.linspace(0.16, -0.16, light.shape[0], dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""English captions of synthetic birds in the manner of CUB's (StackGAN, sec. 4.1), and their inverse."""
+"""English captions of synthetic birds in the manner of CUB's (StackGAN, 4.1), and their inverse."""
 
 import re
 

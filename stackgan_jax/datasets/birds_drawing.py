@@ -1,6 +1,7 @@
 """Draws one synthetic bird: outline, colour regions, plumage, wing, tail, beak, eye and legs."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 from PIL import ImageOps
@@ -81,7 +82,7 @@ def silhouette(bones):
     belly = bones.body([(-0.52, -0.12), (-0.36, -0.62), (-0.10, -0.98), (0.20, -0.96)])
     breast = bones.body([(0.42, -0.50)])
     nape = 0.62 * bones.around([168], 1.02) + 0.38 * back[:1]
-    throat = 0.55 * bones.around([-62], 1.02) + 0.45 * breast
+    throat = 0.5 * bones.around([-50], 1.05) + 0.5 * bones.body([(0.45, -0.45)])
     chin = bones.around([-32], 0.98)
     return canvas.smooth(np.concatenate([head, nape, back, belly, breast, throat, chin]))
 
@@ -149,11 +150,11 @@ def wing_outline(bones):
         bones.body(
             [
                 (0.27, 0.16),
-                (0.16, 0.50),
-                (-0.10, 0.50),
-                (-0.40, 0.30),
+                (0.16, 0.43),
+                (-0.10, 0.42),
+                (-0.40, 0.24),
                 (-0.72, 0.02),
-                (-0.40, -0.22),
+                (-0.40, -0.26),
                 (-0.10, -0.52),
                 (0.14, -0.46),
                 (0.25, -0.16),
@@ -163,7 +164,7 @@ def wing_outline(bones):
 
 
 def _varied(rng, colour):
-    """The colour a little lighter or darker and, unless it is a neutral one, a little off its hue."""
+    """The colour a little lighter or darker and, if it is not a neutral, a little off its hue."""
     colour = np.array(colour, np.float64)
     hue_change = rng.normal(0, 0.035, 3) * np.ptp(colour)
     return np.clip(colour * rng.uniform(0.93, 1.05) + hue_change, 0, 255)
@@ -177,7 +178,7 @@ class Painter:
         self.colours = {
             part: _varied(rng, COLOURS[bird[part]]) for part in ("crown", "back", "belly", "wings")
         }
-        self.tile = canvas.feather_tile(int(round(bones.tilt / 12.0)) * 12, 9)
+        self.tile = canvas.feather_tile(round(bones.tilt / 12) * 12, 9)
 
     def _texture(self):
         x, y = self.rng.integers(0, 90, 2)
@@ -194,14 +195,11 @@ class Painter:
         colour = _varied(self.rng, (96, 74, 60))
         hips = self.bones.body([(-0.06, -0.80), (0.07, -0.84)])
         feet = np.array([(hips[0][0] - 3, ground[1]), (hips[1][0] + 5, ground[1] + 1.5)])
-        toes = self.bones.unit * 0.10
+        toes = np.array([(0.10, 0.0), (0.05, 0.0), (-0.06, 0.0)]) * self.bones.unit + (0, 3)
         curves = []
         for hip, foot in zip(hips, feet, strict=True):
-            knee = (hip + foot) / 2 + (-2.5, 0)
-            curves.append(np.stack([hip, knee, foot]))
-            curves += [
-                np.stack([foot, foot + (reach, 3)]) for reach in (toes, toes * 0.5, -toes * 0.6)
-            ]
+            knee = (hip + foot) / 2 - (2.5, 0)
+            curves += [np.stack([hip, knee, foot]), *(np.stack([foot, foot + t]) for t in toes)]
         width = 2.6 + self.bones.unit / 60
         mask = canvas.lines(curves, width, SIZE, 2)
         self.picture.paint(mask, colour, canvas.relief(mask, 2, SUN))
@@ -252,10 +250,12 @@ class Painter:
     def wing(self):
         outline = wing_outline(self.bones)
         mask = canvas.polygons([outline], SIZE, margin=6)
-        self.picture.shade(canvas.Mask(mask.image, mask.corner).blurred(3).faded(0.5), 70)
+        self.picture.shade(mask.blurred(3).faded(0.5), 70)
         light = canvas.relief(mask, 11, SUN, self._texture(), height=1.2)
         self.picture.paint(mask, self.colours["wings"], light)
         quills, edges = self._quills()
+        coverts = self._coverts()
+        self.picture.shade(canvas.lines(coverts, 1.4, SIZE, 2).within(mask).faded(0.5), 66)
         self.picture.shade(canvas.lines(quills, 1.5, SIZE, 2).within(mask).faded(0.75), 62)
         self.picture.shade(canvas.lines(edges, 1.0, SIZE, 2).within(mask).faded(0.6), 190)
         if self.bird["pattern"] == "wing_bars":
@@ -264,15 +264,27 @@ class Painter:
     def _quills(self):
         """Dark gaps between the flight feathers, and the light edges beside them."""
         tip = np.array([-0.72, 0.0])
-        starts = [(-0.02, 0.22), (-0.02, 0.05), (-0.04, -0.12), (-0.06, -0.28), (-0.10, -0.42)]
+        starts = [(-0.10, 0.26), (-0.12, 0.10), (-0.13, -0.06), (-0.13, -0.22), (-0.12, -0.38)]
         quills, edges = [], []
         for index, start in enumerate(starts):
-            end = tip + (0.055 * index, -0.045 * index)
+            end = tip + np.array([0.055, -0.045]) * index
             middle = (np.array(start) + end) / 2 + (0, -0.05)
             curve = np.array([start, middle, end])
             quills.append(canvas.smooth(self.bones.body(curve), closed=False, samples=5))
             edges.append(quills[-1] + (0.6, 1.5))
         return quills, edges
+
+    def _coverts(self):
+        """Scalloped rims of the rows of small feathers that cover the front of the wing."""
+        rims = []
+        for offset, count in ((0.0, 6), (0.11, 5), (0.21, 4)):
+            places = np.linspace((-0.10 + offset, 0.42), (-0.10 + offset, -0.48), count + 1)
+            places[:, 0] -= 0.07 * (1 - (places[:, 1] / 0.5) ** 2)
+            for low, high in itertools.pairwise(places):
+                lobe = low + (high - low) * np.array([[0.0], [0.12], [0.5], [0.88], [1.0]])
+                lobe[:, 0] -= (0.0, 0.035, 0.06, 0.035, 0.0)
+                rims.append(canvas.smooth(self.bones.body(lobe), closed=False, samples=4))
+        return rims
 
     def _bars(self, mask):
         pale = np.mean(COLOURS[self.bird["wings"]]) < 180
@@ -355,7 +367,8 @@ def draw(bird, rng):
     painter.eye()
     scenery.foreground(bird["background"], picture, rng, feet)
     image = picture.flatten()
-    points = np.concatenate([outline, *feathers, *beak_outlines(bird, bones), [feet + (0, 6)]])
+    parts = [outline, *feathers, *beak_outlines(bird, bones), feet[None] + (0, 6)]
+    points = np.concatenate(parts)
     (x0, y0), (x1, y1) = np.clip(points.min(0) / SIZE, 0, 1), np.clip(points.max(0) / SIZE, 0, 1)
     if bird["direction"] == "left":
         image, x0, x1 = ImageOps.mirror(image), 1 - x1, 1 - x0

@@ -3,7 +3,7 @@
 import colorsys
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image
 
 from stackgan_jax.datasets import birds_canvas as canvas
 
@@ -104,16 +104,12 @@ def _blades(rng, size, count, base, height):
     """Outlines of grass blades with roots near the row `base`, about `height` pixels long."""
     roots = np.stack([rng.uniform(-5, size + 5, count), base + rng.normal(0, 5, count)], 1)
     lengths, leans = height * rng.uniform(0.55, 1.1, count), rng.normal(0, 0.3, count)
-    outlines = []
-    for root, length, lean in zip(roots, lengths, leans, strict=True):
-        middle = root + length * np.array([0.35 * lean, -0.55])
-        tip = root + length * np.array([lean, -1.0])
-        width = rng.uniform(1.4, 2.4)
-        outlines.append(np.array([root - (width, 0), middle - (width * 0.7, 0), tip]))
-        outlines[-1] = np.concatenate(
-            [outlines[-1], [middle + (width * 0.7, 0), root + (width, 0)]]
-        )
-    return outlines
+    half_widths = rng.uniform(1.4, 2.4, count)
+    # Left foot, left waist, tip, right waist, right foot of a blade: share of lean, height, width.
+    shape = np.array([(0, 0, -1), (0.35, 0.55, -0.7), (1, 1, 0), (0.35, 0.55, 0.7), (0, 0, 1)])
+    x = roots[:, :1] + (lengths * leans)[:, None] * shape[:, 0] + half_widths[:, None] * shape[:, 2]
+    y = roots[:, 1:] - lengths[:, None] * shape[:, 1]
+    return list(np.stack([x, y], 2))
 
 
 def grass(rng, size, feet, sun):
@@ -148,9 +144,9 @@ def water(rng, size, feet, sun):
     angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     bumps = 1 + rng.normal(0, 0.05, 12)
     stone = np.stack([np.cos(angles) * half * bumps, np.sin(angles) * 21 * bumps], 1)
-    stone = canvas.smooth(stone + (feet[0] + rng.normal(0, 10), feet[1] + 17))
+    stone = canvas.smooth(stone + np.array([feet[0] + rng.normal(0, 10), feet[1] + 17]))
     mask = canvas.polygons([stone], size, margin=6)
-    picture.shade(canvas.Mask(mask.image, (mask.corner[0], mask.corner[1])).blurred(4), 70)
+    picture.shade(mask.blurred(4), 70)
     picture.paint(mask, _colour(rng, 30, 0.10, 0.50), canvas.relief(mask, 12, sun))
     return picture
 
@@ -174,9 +170,7 @@ SCENES = {"sky": sky, "branch": branch, "grass": grass, "water": water, "snow": 
 
 def paint(background, rng, size, feet, sun):
     """Canvas with the scene painted; `feet` [x, y] is where the bird stands."""
-    picture = SCENES[background](rng, size, feet, sun)
-    picture.colour = picture.colour.filter(ImageFilter.GaussianBlur(0.6))
-    return picture
+    return SCENES[background](rng, size, feet, sun)
 
 
 def contact_shadow(background, picture, feet):

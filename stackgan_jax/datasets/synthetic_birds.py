@@ -1,92 +1,40 @@
 """The embedded data set: drawn birds with captions, a stand-in for CUB (StackGAN, sec. 4.1)."""
 
-import collections
-import concurrent.futures
 import dataclasses
-import io
 import os
 import sys
 import time
 
 import tensorflow_datasets as tfds
 
-from stackgan_jax.datasets import birds_attributes as attributes
-from stackgan_jax.datasets import birds_captions, birds_drawing
-
-_JPEG = {"format": "JPEG", "quality": 94, "subsampling": 0}
+from stackgan_jax.datasets import birds_attributes, birds_drawing, birds_worker
 
 
 @dataclasses.dataclass
 class BirdsConfig(tfds.core.BuilderConfig):
-    """How many species there are to train and to test on, and how many images of each."""
+    """A size of the data set: its species and images."""
 
-    train_species: int = 0
-    test_species: int = 0
-    images_per_species: int = 0
-    seed: int = 0
-
-    def all_species(self):
-        """Every `Species`, those for training first."""
-        return attributes.species(self.seed, self.train_species, self.test_species)
+    plan: birds_worker.Plan | None = None
 
 
 class _Progress:
     """Says on the terminal how many images are drawn and how long the rest will take."""
 
-    def __init__(self, what, total, every=5.0):
-        self.what, self.total, self.every = what, total, every
+    def __init__(self, what, total):
+        self.what, self.total = what, total
+        self.terminal = sys.stderr.isatty()
+        self.pause = 0.5 if self.terminal else 5.0
         self.began = self.said = time.monotonic()
 
     def __call__(self, done):
         now = time.monotonic()
-        if done < self.total and now - self.said < (0.5 if sys.stderr.isatty() else self.every):
+        if done < self.total and now - self.said < self.pause:
             return
         self.said = now
         left = (now - self.began) * (self.total - done) / done
         text = f"{self.what}: {done} of {self.total} images drawn, {left:.0f} s left"
-        terminal = sys.stderr.isatty()
-        end = "" if terminal and done < self.total else "\n"
-        print(f"\r{text}" if terminal else text, end=end, file=sys.stderr, flush=True)
-
-
-def bird(config, species, index):
-    """Attributes of image `index` (a function of the config's seed and the index alone)."""
-    kind = species[index // config.images_per_species]
-    return attributes.individual(kind, attributes.stream(config.seed, "individual", index))
-
-
-def example(config, species, index):
-    """Draws and describes image `index`; see `SyntheticBirds._info` for what the fields hold."""
-    values = bird(config, species, index)
-    image, box = birds_drawing.draw(values, attributes.stream(config.seed, "drawing", index))
-    texts = birds_captions.captions(attributes.stream(config.seed, "captions", index), values)
-    encoded = io.BytesIO()
-    image.save(encoded, **_JPEG)
-    kind = species[index // config.images_per_species]
-    return {
-        "image": encoded.getvalue(),
-        "captions": [text for text, _ in texts],
-        "label": kind.index,
-        "bbox": tfds.features.BBox(*box),
-        "filename": f"{kind.name}/{index:06d}.jpg",
-        "attributes": values,
-    }
-
-
-def _in_order(function, items, workers):
-    """`map` over threads (Pillow and numpy release the interpreter), few results held at a time."""
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        waiting = collections.deque()
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) > 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        end = "" if self.terminal and done < self.total else "\n"
+        print(f"\r{text:<70}" if self.terminal else text, end=end, file=sys.stderr, flush=True)
 
 
 class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
@@ -97,50 +45,41 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
     image to image. Test species are combinations of colours that no training species has.
     """
 
-    VERSION = tfds.core.Version("0.9.0")
-    BUILDER_CONFIGS = [  # noqa: RUF012  (tfds expects a class attribute)
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [  # noqa: RUF012  (the name and the type are tfds's)
         BirdsConfig(
             name="small",
             description="3,000 images of 600 species, for the quickstart.",
-            train_species=504,
-            test_species=96,
-            images_per_species=5,
+            plan=birds_worker.Plan(504, 96, images_per_species=5, seed=0),
         ),
         BirdsConfig(
             name="large",
             description="24,000 images of 2,000 species, for real work.",
-            train_species=1600,
-            test_species=400,
-            images_per_species=12,
-            seed=1,
+            plan=birds_worker.Plan(1600, 400, images_per_species=12, seed=1),
         ),
         BirdsConfig(
             name="tiny",
             description="48 images of 16 species, for tests.",
-            train_species=12,
-            test_species=4,
-            images_per_species=3,
-            seed=2,
+            plan=birds_worker.Plan(12, 4, images_per_species=3, seed=2),
         ),
     ]
 
     def _info(self):
         size = birds_drawing.SIZE
+        names = [kind.name for kind in self.builder_config.plan.species()]
         return tfds.core.DatasetInfo(
             builder=self,
-            description="Drawn birds with ten English captions each, for text-to-image synthesis.",
+            description=self.__doc__,
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(size, size, 3), encoding_format="jpeg"),
                     "captions": tfds.features.Sequence(tfds.features.Text()),
-                    "label": tfds.features.ClassLabel(
-                        names=[kind.name for kind in self.builder_config.all_species()]
-                    ),
+                    "label": tfds.features.ClassLabel(names=names),
                     "bbox": tfds.features.BBoxFeature(),
                     "filename": tfds.features.Text(),
                     "attributes": {
                         name: tfds.features.ClassLabel(names=values)
-                        for name, values in attributes.ATTRIBUTES.items()
+                        for name, values in birds_attributes.ATTRIBUTES.items()
                     },
                 }
             ),
@@ -150,20 +89,19 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        del dl_manager  # nothing is downloaded
-        config = self.builder_config
-        first_test = config.train_species * config.images_per_species
-        count = (config.train_species + config.test_species) * config.images_per_species
+        del dl_manager  # Nothing is downloaded.
+        plan = self.builder_config.plan
         return {
-            "train": self._generate_examples("train", range(first_test)),
-            "test": self._generate_examples("test", range(first_test, count)),
+            "train": self._generate_examples("train", range(plan.train_images)),
+            "test": self._generate_examples("test", range(plan.train_images, plan.images)),
         }
 
     def _generate_examples(self, split, indices):
-        config, species = self.builder_config, self.builder_config.all_species()
-        workers = min(4, len(os.sched_getaffinity(0)))
-        progress = _Progress(f"{self.name}/{config.name} {split}", len(indices))
-        examples = _in_order(lambda index: example(config, species, index), indices, workers)
-        for done, (index, record) in enumerate(zip(indices, examples, strict=True), 1):
+        progress = _Progress(f"{self.name}/{self.builder_config.name} {split}", len(indices))
+        # A process of its own for a handful of images would cost more than it saves.
+        workers = min(4, len(os.sched_getaffinity(0))) if len(indices) > 100 else 1
+        drawn = birds_worker.examples(self.builder_config.plan, indices, workers)
+        for done, (index, example) in enumerate(zip(indices, drawn, strict=True), 1):
+            example["bbox"] = tfds.features.BBox(*example.pop("box"))
             progress(done)
-            yield index, record
+            yield index, example
