@@ -11,13 +11,15 @@ from stackgan_jax.datasets import birds_scenery as scenery
 from stackgan_jax.datasets.birds_attributes import BARE_PART_COLOURS, COLOURS, EYE_COLOURS
 
 SIZE = 304
+# Between the frame and the bird's head, beak and feet, in pixels.
+MARGIN = 26
 SUN = np.array([-0.5, -0.86])
 _BEND = {"upright": (48, 62, 4), "level": (16, 48, 0), "forward": (-10, 14, -22)}
 # Body height, head radius, neck, legs (in body lengths), and how much of the frame is filled.
 _BUILD = {
-    "small": (0.385, 0.280, 0.13, 0.18, 0.80),
-    "medium": (0.355, 0.245, 0.20, 0.25, 0.90),
-    "large": (0.335, 0.212, 0.29, 0.34, 0.99),
+    "small": (0.385, 0.280, 0.13, 0.18, 0.68),
+    "medium": (0.355, 0.245, 0.20, 0.25, 0.76),
+    "large": (0.335, 0.212, 0.29, 0.34, 0.84),
 }
 
 
@@ -327,12 +329,12 @@ def _place(bird, bones, rng):
     high[1] += bones.legs * 0.75
     # A body length of the same share of the frame whatever the tail, unless the bird would not fit.
     natural = _BUILD[bird["size"]][-1] * rng.uniform(0.97, 1.03) / 1.62
-    bones.unit = SIZE * min(natural, 1.04 / (high - low).max())
+    bones.unit = SIZE * min(natural, 0.88 / (high - low).max())
     middle = 0.8 * (low + high) / 2
     bones.centre = SIZE * (0.5 + rng.normal(0, 0.012, 2)) - bones.unit * middle
-    # Tail and feet may leave the frame; head and beak may not.
-    bones.centre += np.minimum(0, SIZE - 5 - bones.centre - bones.unit * high)
-    bones.centre[1] += max(0, 6 - bones.centre[1] - bones.unit * low[1])
+    # Training crops a random 256 of the 304 pixels: the tail may be cut then, the head hardly.
+    bones.centre += np.minimum(0, SIZE - MARGIN - bones.centre - bones.unit * high)
+    bones.centre[1] += max(0, MARGIN - bones.centre[1] - bones.unit * low[1])
     after = rng.bit_generator.state
     rng.bit_generator.state = state
     feathers = tail_feathers(bird, bones, rng)
