@@ -6,6 +6,11 @@ import jax.numpy as jnp
 from stackgan_jax.errors import UserError
 
 
+def load_size(size):
+    """The side at which pictures are stored for crops of `size`: 76 for 64, 304 for 256."""
+    return size * 19 // 16
+
+
 def normalise(image):
     """uint8 [0, 255] → float32 [-1, 1]."""
     return image.astype(jnp.float32) * (2 / 255) - 1

@@ -1,0 +1,121 @@
+"""Stage I: a caption becomes a picture of 64x64.
+
+    python -m stackgan_jax.main --config=configs/stage1.py          synthetic birds, narrow networks
+    python -m stackgan_jax.main --config=configs/stage1.py:birds    published networks and schedule
+
+`birds` (CUB-200-2011) and `flowers` (Oxford-102) are the settings of the published TensorFlow
+program, `coco` those of the published PyTorch program.
+
+Result: not yet run.
+"""
+
+from ml_collections import ConfigDict
+
+from stackgan_jax import configuration
+
+
+def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
+    config = ConfigDict(
+        {
+            "kind": "stage1",
+            "name": "stage1" if dataset == "synthetic_birds" else f"stage1-{dataset}",
+            "dataset": dataset,
+            "seed": 0,
+            "data": configuration.data_set(dataset),
+            # Where the text encoder is; it is copied into the run, which then stands alone.
+            "text_encoder": (
+                "runs/text_encoder"
+                if dataset == "synthetic_birds"
+                else f"runs/text_encoder-{dataset}"
+            ),
+            "captions_per_image": 4,  # whose embeddings are averaged
+            "generator": {
+                "size": 64,
+                "features": 48,
+                "condition": 128,
+                "residual": True,
+                "noise_first": False,
+                "dense_bias": True,
+                "image_upsamples": True,
+                "condition_slope": 0.2,
+                "log_variance": False,
+                "unbiased_variance": False,
+                "truncated_init": True,
+                "dtype": "float32",
+            },
+            "discriminator": {
+                "size": 64,
+                "features": 32,
+                "condition": 128,
+                "residual": True,
+                "linear_before_last": True,
+                "project": True,
+                "joint_kernel": 1,
+                "logit_bias": False,
+                "unconditional_head": False,
+                "unbiased_variance": False,
+                "truncated_init": True,
+                "dtype": "float32",
+            },
+            "training": {
+                "z_features": 100,
+                "kl_weight": 2.0,
+                "mismatch": "other_class_image",
+                "truncated_epsilon": True,
+                "generator_learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "halve_every": 5_000,
+                "ema_decay": 0.999,
+            },
+            "batch_size": 64,
+            "steps": 20_000,
+            "log_every": 50,
+            "preview_every": 100,
+            "save_every": 500,
+            "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
+        }
+    )
+    if dataset in ("birds", "flowers"):
+        tensorflow_settings(config, epoch={"birds": 8_855, "flowers": 7_034}[dataset] // 64)
+    if dataset == "coco":
+        pytorch_settings(config, epoch=82_783 // 128)
+    return config
+
+
+def tensorflow_settings(config: ConfigDict, epoch: int) -> None:
+    """Widths and schedule of the published bird and flower program."""
+    config.generator.features = 128
+    config.discriminator.features = 64
+    config.training.halve_every = 50 * epoch
+    config.steps = 600 * epoch
+    config.preview_every = config.save_every = 10 * epoch
+
+
+def pytorch_settings(config: ConfigDict, epoch: int) -> None:
+    """Networks and schedule of the published COCO program."""
+    config.captions_per_image = 1
+    config.generator.update(
+        features=192,
+        residual=False,
+        noise_first=True,
+        dense_bias=False,
+        image_upsamples=False,
+        condition_slope=0.0,
+        log_variance=True,
+        unbiased_variance=True,
+        truncated_init=False,
+    )
+    config.discriminator.update(
+        features=96,
+        residual=False,
+        linear_before_last=False,
+        project=False,
+        joint_kernel=3,
+        logit_bias=True,
+        unbiased_variance=True,
+        truncated_init=False,
+    )
+    config.training.update(mismatch="shifted_text", truncated_epsilon=False, halve_every=20 * epoch)
+    config.batch_size = 128
+    config.steps = 120 * epoch
+    config.preview_every = config.save_every = epoch

@@ -1,0 +1,91 @@
+"""Config files: loading them, reading them back, and telling two runs apart."""
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stackgan_jax.errors import UserError
+
+# What a config's argument names: a builder of datasets/, its configuration, and how to crop.
+DATA_SETS = {
+    "synthetic_birds": {"name": "synthetic_birds", "builder_config": "small", "crop": "none"},
+    "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
+    "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
+    "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
+}
+# What may change when a run goes on: how long, how often it reports, where its inputs lie.
+CHANGEABLE = frozenset(
+    ("name", "steps", "log_every", "preview_every", "save_every", "keep", "text_encoder", "stage1")
+)
+
+
+def load(path: str | Path, argument: str = "") -> ConfigDict:
+    """Executes a config file, `get_config(argument)`.
+
+    Raises UserError when there is no such file, or no `get_config` in it.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.py"))) or "none"
+        raise UserError(f"No config file {path}; in that folder there are: {known}.")
+    spec = importlib.util.spec_from_file_location(f"stackgan_jax_config_{path.stem}", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "get_config"):
+        raise UserError(f"{path} is no config: it defines no get_config(argument).")
+    return module.get_config(argument) if argument else module.get_config()
+
+
+def data_set(name: str) -> ConfigDict:
+    """`config.data` for a config's argument; UserError with the choices for an unknown one."""
+    if name not in DATA_SETS:
+        raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
+    return ConfigDict({**DATA_SETS[name], "dir": ""})
+
+
+def read(path: Path) -> ConfigDict:
+    """The config that a run wrote."""
+    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def write(path: Path, config: ConfigDict) -> None:
+    """Writes a config as JSON, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> None:
+    """Raises UserError when `workdir`, a run of `existing`, can't go on as `wanted`."""
+    there, here = _identity(existing), _identity(wanted)
+    different = [
+        f"{key} ({there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here)"
+        for key in sorted(there.keys() | here.keys())
+        if there.get(key, "absent") != here.get(key, "absent")
+    ]
+    if different:
+        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+        raise UserError(
+            f"{workdir} belongs to another config: it differs in {', '.join(different[:3])}{more}; "
+            "give another --workdir, or the values it was trained with."
+        )
+
+
+def _identity(config: ConfigDict) -> dict[str, Any]:
+    """Dotted key → value of everything that makes a run what it is."""
+    plain = json.loads(config.to_json_best_effort())
+    flat = _flatten({key: value for key, value in plain.items() if key not in CHANGEABLE})
+    return {key: value for key, value in flat.items() if key != "data.dir"}
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat

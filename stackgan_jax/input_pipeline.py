@@ -1,0 +1,259 @@
+"""From a TFDS builder to batches: decode once, keep on disk, and stream batches that depend on
+nothing but (seed, step).
+
+A split is decoded once to load size into one memory-mapped uint8 array, so that any number of
+images streams in bounded memory, an epoch's order is a true permutation, and a resumed run takes
+up the next batch at once. `tf.data` reads ahead of the accelerator.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from stackgan_jax import datasets, mesh
+from stackgan_jax.errors import UserError
+
+Batch = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """One split of a data set, decoded.
+
+    Attributes:
+      directory: where it lies on disk.
+      images: `[n, load_size, load_size, 3]` uint8, memory-mapped.
+      labels: `[n]` int32 classes.
+      captions: n lists of one or more sentences.
+      attributes: name → `[n]` int32, for data sets that have them.
+    """
+
+    directory: Path
+    images: np.ndarray
+    labels: np.ndarray
+    captions: Sequence[Sequence[str]]
+    attributes: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def load(data: Any, split: str, load_size: int) -> Split:
+    """Opens a split, preparing and decoding it first where that has not been done.
+
+    Args:
+      data: `config.data`: `name`, `builder_config`, `crop` and `dir` ("" for TFDS's own).
+      split: "train" or "test".
+      load_size: side of the stored pictures in pixels.
+    """
+    builder = datasets.builder(data.name, data.builder_config or None, data.dir or None)
+    directory = Path(builder.data_path, f"decoded-{data.crop}-{load_size}", split)
+    if jax.process_index() == 0 and not directory.exists():
+        builder = datasets.prepare(data.name, data.builder_config or None, data.dir or None)
+        _decode(builder, split, load_size, data.crop, directory)
+    mesh.wait_for_all_processes(f"decode {directory}")
+    return _open(directory)
+
+
+def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
+    """The embeddings of every caption of a split, computed once and kept beside it."""
+    path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
+    if jax.process_index() == 0 and not path.exists():
+        flat = [caption for captions in split.captions for caption in captions]
+        print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
+        partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
+        np.save(partial, encoder.embed(flat))
+        partial.replace(path)
+    mesh.wait_for_all_processes(f"embed {path}")
+    counts = [len(captions) for captions in split.captions]
+    return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
+
+
+@dataclasses.dataclass(frozen=True)
+class CaptionEmbeddings:
+    """Embeddings of all captions, `flat[offsets[i]:offsets[i + 1]]` being those of image i."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    def mean_of(self, image: int, count: int, rng: np.random.Generator) -> np.ndarray:
+        """`[t]`: the mean over `count` captions of an image, drawn without replacement."""
+        captions = int(self.offsets[image + 1] - self.offsets[image])
+        chosen = rng.permutation(captions)[:count]
+        return self.flat[self.offsets[image] + chosen].mean(axis=0)
+
+
+def image_text_batches(
+    split: Split,
+    embeddings: CaptionEmbeddings,
+    batch_size: int,
+    captions_per_image: int,
+    seed: int,
+    start: int,
+    stop: int,
+) -> Iterator[Batch]:
+    """This process's part of the batches of steps `start` to `stop` for the GANs.
+
+    Yields `image` uint8 `[b, L, L, 3]`, `embedding` float32 `[b, t]`, `label` int32 `[b]`.
+    Each epoch visits every image at most once, in an order drawn from (seed, epoch).
+    """
+    if len(split) < batch_size:
+        raise UserError(
+            f"batch_size {batch_size} is more than the {len(split)} images of {split.directory}; "
+            f"set --config.batch_size to {len(split)} or less."
+        )
+    part = _part_of_this_process(batch_size)
+
+    def make(step: int) -> Batch:
+        images = epoch_order(seed, step, batch_size, len(split))[part]
+        chosen = [
+            embeddings.mean_of(image, captions_per_image, np.random.default_rng((seed, 1, step, i)))
+            for i, image in enumerate(images, part.start)
+        ]
+        return {
+            "image": split.images[images],
+            "embedding": np.stack(chosen).astype(np.float32),
+            "label": split.labels[images],
+        }
+
+    return _read_ahead(make, start, stop)
+
+
+def distinct_class_batches(
+    split: Split, tokens: Sequence[np.ndarray], batch_size: int, seed: int, start: int, stop: int
+) -> Iterator[Batch]:
+    """This process's part of the batches for the joint embedding: every item of another class.
+
+    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, 201]` (one caption at random), `label`.
+    """
+    classes = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
+    if len(classes) < batch_size:
+        raise UserError(
+            f"batch_size {batch_size} needs as many classes, and {split.directory} has "
+            f"{len(classes)}; set --config.batch_size to {len(classes)} or less."
+        )
+    part = _part_of_this_process(batch_size)
+
+    def make(step: int) -> Batch:
+        rng = np.random.default_rng((seed, 2, step))
+        chosen = rng.choice(len(classes), batch_size, replace=False)
+        images = np.array([rng.choice(classes[c]) for c in chosen])
+        captions = np.stack([rng.choice(tokens[i]) for i in images])
+        images = images[part]
+        return {
+            "image": split.images[images],
+            "tokens": captions[part],
+            "label": split.labels[images],
+        }
+
+    return _read_ahead(make, start, stop)
+
+
+def epoch_order(seed: int, step: int, batch_size: int, images: int) -> np.ndarray:
+    """`[batch_size]` indices of the images of a step; the rest of an epoch is dropped."""
+    epoch, position = divmod(step, images // batch_size)
+    return _permutation(seed, epoch, images)[position * batch_size : (position + 1) * batch_size]
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, epoch: int, images: int) -> np.ndarray:
+    return np.random.default_rng((seed, 0, epoch)).permutation(images)
+
+
+def _part_of_this_process(batch_size: int) -> slice:
+    share = batch_size // jax.process_count()
+    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
+
+
+def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
+    """`make(start) … make(stop - 1)`, computed ahead by tf.data in order."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+    example = make(start)
+    types = [tf.as_dtype(value.dtype) for value in example.values()]
+    steps = tf.data.Dataset.range(start, stop).map(
+        lambda step: tf.numpy_function(lambda s: list(make(int(s)).values()), [step], types),
+        num_parallel_calls=2,
+        deterministic=True,
+    )
+    for values in steps.prefetch(2).as_numpy_iterator():
+        yield dict(zip(example, values, strict=True))
+
+
+def _decode(builder: Any, split: str, load_size: int, crop: str, directory: Path) -> None:
+    """Decodes a prepared split into `directory`, which appears whole or not at all."""
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    if crop not in ("bbox", "none"):
+        raise UserError(f"Unknown config.data.crop {crop!r}; choose bbox or none.")
+    count = builder.info.splits[split].num_examples
+    partial = directory.with_name(f".{split}.{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    images = np.lib.format.open_memmap(
+        partial / "images.npy", "w+", np.uint8, (count, load_size, load_size, 3)
+    )
+
+    def to_load_size(example):
+        image = example["image"]
+        if crop == "bbox":
+            image = _crop_to_bbox(image, example["bbox"])
+        image = tf.image.resize(image, (load_size, load_size), method="area")
+        example["image"] = tf.cast(tf.round(image), tf.uint8)
+        return example
+
+    stream = builder.as_dataset(split=split).map(to_load_size, tf.data.AUTOTUNE)
+    labels, captions, attributes = [], [], []
+    for i, example in enumerate(tfds.as_numpy(stream.prefetch(16))):
+        images[i] = example["image"]
+        labels.append(example["label"])
+        captions.append([caption.decode("utf-8") for caption in example["captions"]])
+        attributes.append(example.get("attributes", {}))
+    images.flush()
+    np.save(partial / "labels.npy", np.asarray(labels, np.int32))
+    named = {name: np.asarray([a[name] for a in attributes], np.int32) for name in attributes[0]}
+    np.savez(partial / "attributes.npz", **named)
+    (partial / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
+    try:
+        partial.rename(directory)
+    except OSError:  # another process was first
+        shutil.rmtree(partial)
+
+
+def _crop_to_bbox(image, bbox):
+    """The square of half-side 0.75·max(w, h) about the box's centre, as StackGAN crops CUB."""
+    import tensorflow as tf
+
+    height, width = tf.shape(image)[0], tf.shape(image)[1]
+    ymin, xmin, ymax, xmax = tf.unstack(
+        bbox * tf.cast(tf.stack([height, width, height, width]), tf.float32)
+    )
+    half = 0.75 * tf.maximum(xmax - xmin, ymax - ymin)
+    y, x = (ymin + ymax) / 2, (xmin + xmax) / 2
+    top = tf.maximum(0, tf.cast(y - half, tf.int32))
+    left = tf.maximum(0, tf.cast(x - half, tf.int32))
+    bottom = tf.minimum(height, tf.cast(y + half, tf.int32))
+    right = tf.minimum(width, tf.cast(x + half, tf.int32))
+    return image[top:bottom, left:right]
+
+
+def _open(directory: Path) -> Split:
+    with np.load(directory / "attributes.npz") as stored:
+        attributes = dict(stored)
+    return Split(
+        directory=directory,
+        images=np.load(directory / "images.npy", mmap_mode="r"),
+        labels=np.load(directory / "labels.npy"),
+        captions=json.loads((directory / "captions.json").read_text(encoding="utf-8")),
+        attributes=attributes,
+    )

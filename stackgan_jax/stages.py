@@ -1,0 +1,89 @@
+"""Which trainings a config asks for, in order: one stage, its missing text encoder first, or all
+the stages of a quickstart with a report at the end."""
+
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from stackgan_jax import configuration, text
+from stackgan_jax.errors import UserError
+from stackgan_jax.train import claim, train
+
+ORDER = ("text_encoder", "stage1", "stage2")
+
+
+def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
+    """Trains what `config` describes.
+
+    Args:
+      config: of one stage (`kind` is one of ORDER), or of a quickstart, which holds one config for
+        each of ORDER and names no `kind`.
+      workdir: the run's folder; a quickstart makes one folder below it for each stage.
+      configs: the folder with `text_encoder.py`, for a stage whose encoder is missing.
+    """
+    if "kind" not in config:
+        run_all(config, workdir)
+        return
+    if config.kind not in ORDER:
+        raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
+    if config.kind != "text_encoder":
+        _provide_text_encoder(config, workdir, configs)
+    if config.kind == "stage2":
+        _require_stage1(config, workdir)
+    train(config, workdir)
+
+
+def run_all(config: ConfigDict, workdir: Path) -> None:
+    """Text encoder, Stage I, Stage II, report; a stage that is trained is not trained again."""
+    from stackgan_jax import report
+
+    began = time.monotonic()
+    claim(workdir, config)
+    for number, kind in enumerate(ORDER, 1):
+        stage = config[kind].copy_and_resolve_references()
+        if kind != "text_encoder":
+            stage.text_encoder = str(workdir / "text_encoder")
+        if kind == "stage2":
+            stage.stage1 = str(workdir / "stage1")
+        print(f"\n== {number}/{len(ORDER)} {stage.name}", flush=True)
+        train(stage, workdir / kind)
+    print("\n== report", flush=True)
+    page = report.write(workdir, began=began)
+    print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
+
+
+def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> None:
+    """Trains the text encoder that a stage needs where none is found, and says so."""
+    if _has_text_encoder(workdir) or _has_text_encoder(config.text_encoder):
+        return
+    file = configs / "text_encoder.py"
+    print(
+        f"There is no text encoder in {config.text_encoder}: training it first "
+        f"(--config={file} does this alone).",
+        flush=True,
+    )
+    encoder = configuration.load(file, config.dataset)
+    with encoder.unlocked():
+        encoder.data = config.data
+    train(encoder, Path(config.text_encoder))
+
+
+def _require_stage1(config: ConfigDict, workdir: Path) -> None:
+    """Stage I can take days, so a missing one is never started silently."""
+    if (workdir / "checkpoints").exists() or (Path(config.stage1) / "checkpoints").exists():
+        return
+    argument = f":{config.dataset}" if config.dataset else ""
+    raise UserError(
+        f"Stage II needs a trained Stage I and {config.stage1} has none; train it with "
+        f"`python -m stackgan_jax.main --config=configs/stage1.py{argument} "
+        f"--workdir={config.stage1}`, or name another with --config.stage1."
+    )
+
+
+def _has_text_encoder(path: str | Path) -> bool:
+    try:
+        text.find(path)
+    except UserError:
+        return False
+    return True
