@@ -114,11 +114,15 @@ class BatchNorm(nn.Module):
 
 
 def _moments(x):
-    """Mean and biased variance over all axes but the last, from one pass over x."""
+    """Mean and biased variance [c] over all axes but the last."""
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     mean = jnp.mean(x, axes)
-    return mean, jnp.maximum(jnp.mean(x * x, axes) - mean * mean, 0)
+    if x.ndim == 2:
+        # Few values, perhaps two: E[x²] - E[x]² would be mostly rounding where they lie close.
+        return mean, jnp.mean(jnp.square(x - mean), axes)
+    # One pass over a large x.
+    return mean, jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
 
 
 class ConditioningAugmentation(nn.Module):
