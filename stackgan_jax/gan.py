@@ -95,11 +95,15 @@ class Gan:
         image = jnp.zeros((2, self.discriminator.size, self.discriminator.size, 3))
         condition = embedding if self.discriminator.project else noise.epsilon
         d_variables = self.discriminator.init(d_key, image, condition, True)
+        return self.start(g_variables, d_variables, prior)
+
+    def start(self, generator, discriminator, prior=None):
+        """The state of step 0 with given weights: each network's {"params", "batch_stats"}."""
         return GanState(
             step=jnp.zeros((), jnp.int32),
-            generator=self._net(g_variables, self.generator_learning_rate),
-            discriminator=self._net(d_variables, self.discriminator_learning_rate),
-            ema=jax.tree.map(jnp.copy, _variables(g_variables)),
+            generator=self._net(generator, self.generator_learning_rate),
+            discriminator=self._net(discriminator, self.discriminator_learning_rate),
+            ema=jax.tree.map(jnp.copy, _variables(generator)),
             prior=None if prior is None else _variables(prior),
         )
 
@@ -174,8 +178,8 @@ class Gan:
         metrics |= {
             "g_loss": g_loss,
             "kl": kl,
-            "g_gradient_norm": optax.global_norm(g_gradient),
-            "d_gradient_norm": optax.global_norm(d_gradient),
+            "g_gradient_norm": _norm(g_gradient),
+            "d_gradient_norm": _norm(d_gradient),
             "learning_rate": self._schedule(self.generator_learning_rate)(state.step),
         }
         state = GanState(
@@ -295,6 +299,10 @@ class _Threaded:
     def repeat(self):
         """Moves the running statistics as the last call did, towards the same batch again."""
         self.stats = jax.tree.map(lambda r, p: r + DECAY * (r - p), self.stats, self.previous)
+
+
+def _norm(tree):
+    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
 
 
 def _apply(module, params, stats, *arguments, method=None):

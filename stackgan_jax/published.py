@@ -233,7 +233,8 @@ def _pytorch_names(network):
 def _from_pytorch_layout(array, kind):
     if kind == "conv" and array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
-    if kind.endswith("_grid"):  # Their 4x4 start is [c, 4, 4], ours [4, 4, c].
+    if kind.endswith("_grid") and array.size and len(array) % 16 == 0:
+        # Their 4x4 start is [c, 4, 4], ours [4, 4, c].
         array = array.reshape(-1, 16, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
     return array.T
 
@@ -249,21 +250,18 @@ def _to_pytorch_layout(array, kind):
 
 def _shapes(network, ours):
     """The shape of every array of `network`, for the text and noise widths that `ours` shows."""
-    b, key = 2, jax.random.key(0)
-    zeros = lambda *shape: jnp.zeros((b, *shape))
+    inputs = lambda *path: (*ours["params", *path, "kernel"].shape, 0)[0]
+    zeros = lambda *shape: jnp.zeros((2, *shape))
     if isinstance(network, stage1.Discriminator | stage2.Discriminator):
-        path = ("params", "pair", "projection", "kernel")
-        text = ours[path].shape[0] if network.project else network.condition
+        text = inputs("pair", "projection") if network.project else network.condition
         arguments = (zeros(network.size, network.size, 3), zeros(text))
     else:
-        embedding = zeros(ours["params", "conditioning", "dense", "kernel"].shape[0])
-        epsilon = zeros(network.condition)
+        embedding = zeros(inputs("conditioning", "dense"))
+        arguments = (zeros(64, 64, 3), embedding, zeros(network.condition))
         if isinstance(network, stage1.Generator):
-            z = ours["params", "dense", "kernel"].shape[0] - network.condition
-            arguments = (embedding, zeros(max(z, 0)), epsilon)
-        else:
-            arguments = (zeros(64, 64, 3), embedding, epsilon)
-    abstract = jax.eval_shape(lambda: network.init(key, *arguments, True))
+            z = zeros(max(inputs("dense") - network.condition, 0))
+            arguments = (embedding, z, zeros(network.condition))
+    abstract = jax.eval_shape(lambda: network.init(jax.random.key(0), *arguments, True))
     return {path: leaf.shape for path, leaf in _flatten(abstract).items()}
 
 
