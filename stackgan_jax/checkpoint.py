@@ -1,4 +1,4 @@
-"""Orbax checkpoints of any pytree: saved in the background, kept by policy, restored on any mesh."""
+"""Orbax checkpoints of any pytree: saved behind the loop, kept by policy, restored on any mesh."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,7 +93,7 @@ class Checkpoints:
         return restored.state
 
     def restore_part(self, names: tuple[str, ...], step: int | None = None) -> dict[str, Any]:
-        """The named top-level fields only, as nested dicts of arrays on the first device."""
+        """The named top-level fields only, as nested dicts of NumPy arrays."""
         step = self._existing(step)
         saved = self._manager.item_metadata(step).state.tree
         missing = [name for name in names if name not in saved]
@@ -109,12 +109,13 @@ class Checkpoints:
         )
         restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
-            return reader.restore(
+            restored = reader.restore(
                 self.directory / str(step) / "state",
                 args=ocp.args.PyTreeRestore(
                     abstract, restore_args=restore_args, partial_restore=True
                 ),
             )
+        return jax.device_get(restored)
 
     def metrics(self, step: int | None = None) -> dict[str, float]:
         """The metrics saved beside the state at `step` (the newest by default)."""

@@ -78,8 +78,8 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     """The char-CNN-RNN, trained by the joint embedding of captions and images."""
     split = input_pipeline.load(config.data, "train", config.load_size)
     joint = JointEmbedding(
-        text=CharCnnRnn(**config.text),
-        image=ImageTower(**config.image),
+        text=CharCnnRnn(**_typed(config.text)),
+        image=ImageTower(width=config.text.width, **_typed(config.image)),
         steps=config.steps,
         **config.joint,
     )

@@ -69,6 +69,8 @@ def _parse(arguments: list[str]) -> list[str]:
     """absl's flag parsing, with one sentence for a config that is missing or lacks a field."""
     try:
         rest = app.parse_flags_with_usage(arguments)
+    except UserError as error:
+        raise SystemExit(f"stackgan_jax: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
         reason = str(error).strip().strip("'\"").splitlines()[0]
         raise SystemExit(f"stackgan_jax: the command line can't be used: {reason}") from error

@@ -1,10 +1,62 @@
-"""Eight virtual CPU devices for every test, set before JAX starts."""
+"""Eight virtual CPU devices for every test, and small runs that several of them share."""
 
-import os
-
-os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from pathlib import Path
 
 import jax
+import pytest
+from ml_collections import ConfigDict
 
+from stackgan_jax import configuration, stages
+
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """Where the tests' data sets are prepared, once."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def small_config(data_dir):
+    """kind, **changes → a config of the narrowest networks on the 48 tiny synthetic birds."""
+
+    def make(kind: str, **changes) -> ConfigDict:
+        config = configuration.load(CONFIGS / f"{kind}.py")
+        config.data.update(builder_config="tiny", dir=str(data_dir))
+        config.update(batch_size=8, steps=4, log_every=2, preview_every=4, save_every=2)
+        if kind == "text_encoder":
+            config.text.update(width=16, features=(8, 8, 8))
+            config.image.update(features=(8, 8))
+            config.update(load_size=19)
+            config.joint.update(image_size=16)
+        else:
+            config.generator.update(features=8, condition=8)
+            config.discriminator.update(features=8, condition=8)
+            config.training.update(z_features=4)
+        if kind == "stage1":
+            config.generator.size = config.discriminator.size = 16
+        if kind == "stage2":
+            config.generator.residual_blocks = 1
+            config.discriminator.size = 64
+        config.update(changes)
+        return config
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory, small_config):
+    """A folder with four steps of each stage: text_encoder/, stage1/ and stage2/."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in stages.ORDER:
+        earlier = {}
+        if kind != "text_encoder":
+            earlier["text_encoder"] = str(folder / "text_encoder")
+        if kind == "stage2":
+            earlier["stage1"] = str(folder / "stage1")
+        stages.run(small_config(kind, **earlier), folder / kind, CONFIGS)
+    return folder

@@ -1,0 +1,62 @@
+"""Configs: every file builds its networks; runs of different configs are told apart."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from stackgan_jax import configuration, learners
+from stackgan_jax.errors import UserError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("dataset", list(configuration.DATA_SETS))
+def test_both_stages_of_every_data_set_build(dataset):
+    stage1 = configuration.load(CONFIGS / "stage1.py", dataset)
+    stage2 = configuration.load(CONFIGS / "stage2.py", dataset)
+    game = learners.build(stage2, stage1)
+    assert game.discriminator.size == 4 * game.prior.size == 256
+    assert stage2.stage1 == f"runs/{stage1.name}"
+    encoder = configuration.load(CONFIGS / "text_encoder.py", dataset)
+    assert stage1.text_encoder == stage2.text_encoder == f"runs/{encoder.name}"
+
+
+def test_an_unknown_field_is_named():
+    config = configuration.load(CONFIGS / "stage1.py")
+    with config.unlocked():
+        config.generator.colour = "red"
+    with pytest.raises(UserError, match="colour"):
+        learners.build(config)
+
+
+def test_a_missing_file_an_unknown_data_set_and_no_config_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"No config file .*stage3.py; .*stage1.py"):
+        configuration.load(CONFIGS / "stage3.py")
+    with pytest.raises(UserError, match="'cubs'; choose from synthetic_birds, birds"):
+        configuration.load(CONFIGS / "stage1.py", "cubs")
+    (tmp_path / "empty.py").write_text("")
+    with pytest.raises(UserError, match="get_config"):
+        configuration.load(tmp_path / "empty.py")
+
+
+def test_survives_being_written_and_read(tmp_path):
+    config = configuration.load(CONFIGS / "text_encoder.py")
+    configuration.write(tmp_path / "config.json", config)
+    configuration.refuse_another(configuration.read(tmp_path / "config.json"), config, tmp_path)
+
+
+values = st.one_of(st.integers(), st.booleans(), st.text(max_size=5))
+keys = st.text("abc", min_size=1, max_size=3)
+
+
+@given(st.dictionaries(keys, values, min_size=1), st.data())
+def test_any_changed_value_makes_another_run(fields, data):
+    key = data.draw(st.sampled_from(sorted(fields)))
+    old = ConfigDict({"model": fields, "steps": 1})
+    new = ConfigDict({"model": {**fields, key: [fields[key]]}, "steps": 2})
+    configuration.refuse_another(old, ConfigDict({"model": fields, "steps": 2}), Path("run"))
+    with pytest.raises(UserError, match=rf"model\.{key} \("):
+        configuration.refuse_another(old, new, Path("run"))

@@ -1,0 +1,95 @@
+"""The command line as a user meets it: quick help, and one clear sentence for bad input."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def command(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "stackgan_jax.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        **options,
+    )
+
+
+def test_help_is_quick():
+    quickest = np.inf
+    for _ in range(3):
+        began = time.monotonic()
+        done = command("--help")
+        quickest = min(quickest, time.monotonic() - began)
+    assert "--config" in done.stdout and "--text" in done.stdout
+    assert quickest < 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config=configs/none.py"], "none.py"),
+        ([f"--config={CONFIGS}/stage1.py:cubs"], "'cubs'; choose from synthetic_birds"),
+        ([f"--config={CONFIGS}/stage1.py", "--config.colour=red"], "colour"),
+        ([f"--config={CONFIGS}/stage1.py", "--config.steps=many"], "many"),
+        (["--colour=red"], "colour"),
+        (["--mode=paint"], "train|sample|report"),
+        (["red"], "'red' is no option"),
+        ([], "needs --config"),
+        (["--mode=sample"], "needs --workdir"),
+        (["--mode=sample", "--workdir=none", "--text=a bird"], "There is no run in none"),
+        (["--mode=report", "--workdir=none"], "There is no run in none"),
+    ],
+)
+def test_bad_input_gets_one_sentence(arguments, sentence, tmp_path):
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_samples_a_sentence(runs, tmp_path):
+    page = tmp_path / "birds.png"
+    done = command(
+        "--mode=sample",
+        f"--workdir={runs / 'stage2'}",
+        "--text=a small red bird with black wings",
+        "--text=ein Vogel, größer",  # characters outside the alphabet are mapped, as published
+        "--num=3",
+        f"--output={page}",
+    )
+    assert done.returncode == 0, done.stderr
+    width, height = Image.open(page).size
+    assert width > 3 * 64 and height > 2 * 64
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "needs a caption"),
+        (["--text=  "], "is empty; write a sentence"),
+        (["--text=a bird", "--interpolate"], "at least two captions"),
+        (["--text=a bird", "--output=none/birds.png"], "there is no folder none"),
+        (["--text=a bird", "--num=0"], "num"),
+    ],
+)
+def test_bad_sampling_gets_one_sentence(arguments, sentence, runs, tmp_path):
+    done = command("--mode=sample", f"--workdir={runs / 'stage1'}", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_text_encoder_draws_no_pictures(runs):
+    done = command("--mode=sample", f"--workdir={runs / 'text_encoder'}", "--text=a bird")
+    assert done.returncode == 1
+    assert "draws no pictures" in done.stderr

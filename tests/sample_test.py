@@ -1,0 +1,56 @@
+"""Drawing from runs: what is given is used, seeds repeat, chunks don't matter."""
+
+import numpy as np
+import pytest
+
+from stackgan_jax import sample, text
+from stackgan_jax.errors import UserError
+
+
+def test_stage_two_draws_both_sizes_and_repeats_itself(runs):
+    embedding = text.embed(runs / "stage2", ["a red bird", "a blue bird"])
+    first = sample.generate(runs / "stage2", embedding, seed=3)
+    assert {name: batch.shape for name, batch in first.items()} == {
+        "stage1": (2, 16, 16, 3),
+        "stage2": (2, 64, 64, 3),
+    }
+    assert all(np.abs(batch).max() <= 1 for batch in first.values())
+    again = sample.generate(runs / "stage2", embedding, seed=3)
+    np.testing.assert_array_equal(first["stage2"], again["stage2"])
+    other = sample.generate(runs / "stage2", embedding, seed=4)
+    assert np.abs(first["stage2"] - other["stage2"]).max() > 1e-4
+
+
+def test_given_noise_is_used_as_it_is(runs):
+    embedding = text.embed(runs / "stage2", ["a red bird"])
+    noise = {
+        "z": np.ones((1, 4)),
+        "epsilon": np.full((1, 8), 0.5),
+        "stage2_epsilon": np.full((1, 8), -0.5),
+    }
+    drawn = [
+        sample.generate(runs / "stage2", embedding, **noise, seed=seed)["stage2"] for seed in (0, 1)
+    ]
+    np.testing.assert_array_equal(*drawn)
+    changed = {**noise, "stage2_epsilon": np.full((1, 8), 2.0)}
+    other = sample.generate(runs / "stage2", embedding, **changed)
+    np.testing.assert_array_equal(
+        other["stage1"], sample.generate(runs / "stage2", embedding, **noise)["stage1"]
+    )
+    assert np.abs(other["stage2"] - drawn[0]).max() > 0
+
+
+def test_a_picture_does_not_depend_on_the_chunk_it_is_drawn_in(runs):
+    sampler = sample.load(runs / "stage1")
+    embedding = np.repeat(text.embed(runs / "stage1", ["a red bird"]), sample.CHUNK + 3, axis=0)
+    noise = sampler.game.noise(sample.jax.random.key(0), len(embedding))
+    whole = sampler.draw(embedding, *noise)["stage1"]
+    last = sampler.draw(embedding[-2:], noise.z[-2:], noise.epsilon[-2:])["stage1"]
+    np.testing.assert_allclose(whole[-2:], last, atol=1e-6)
+
+
+def test_widths_that_dont_fit_are_refused(runs):
+    with pytest.raises(UserError, match=r"embedding has shape \[2, 5\], but .* takes \[2, 16\]"):
+        sample.generate(runs / "stage1", np.zeros((2, 5)))
+    with pytest.raises(UserError, match=r"z has shape \[1, 3\]"):
+        sample.generate(runs / "stage1", np.zeros((1, 16)), z=np.zeros((1, 3)))

@@ -1,0 +1,145 @@
+"""The loop: resuming is exact, stopping saves, NaN stops, and other runs' folders are respected."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from stackgan_jax import learners, stages, train
+from stackgan_jax.checkpoint import Checkpoints
+from stackgan_jax.errors import Stopped, UserError
+
+
+def leaves(state):
+    state = jax.device_get(state)
+    return {jax.tree_util.keystr(p): v for p, v in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def assert_identical(one, other):
+    one, other = leaves(one), leaves(other)
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def run(config, workdir):
+    return train.train(config, workdir)
+
+
+@pytest.mark.parametrize("kind", ["text_encoder", "stage1", "stage2"])
+def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(kind, runs, small_config, tmp_path):
+    sources = {"text_encoder": str(runs / "text_encoder"), "stage1": str(runs / "stage1")}
+    changes = {key: value for key, value in sources.items() if key != kind}
+    if kind == "text_encoder":
+        changes = {}
+    config = small_config(kind, **changes)
+    whole = Checkpoints(runs / kind / "checkpoints")
+    assert whole.steps == [2, 4]
+    # The text encoder's learning rate depends on `steps`, so the run is stopped, not shortened.
+    workdir = tmp_path / kind
+    with pytest.raises(Stopped):
+        run_until(config, workdir, step=2)
+    resumed = run(config, workdir)
+    assert_identical(resumed, whole.restore(resumed))
+
+
+def run_until(config, workdir, step):
+    """Trains until SIGTERM, which arrives during `step`."""
+    real = learners.create
+
+    def create(*arguments):
+        learner = real(*arguments)
+
+        def step_then_signal(state, batch):
+            if int(state.step) == step:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return learner.step(state, batch)
+
+        return learners.dataclasses.replace(learner, step=step_then_signal)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.learners, "create", create)
+        return run(config, workdir)
+
+
+def test_sigterm_saves_the_very_step(runs, small_config, tmp_path):
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"), save_every=100)
+    with pytest.raises(Stopped, match="Stopped at step 2, saved in") as stopped:
+        run_until(config, tmp_path, step=1)
+    assert stopped.value.exit_status == 128 + signal.SIGTERM
+    assert Checkpoints(tmp_path / "checkpoints").steps == [2]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_what_a_run_leaves(runs, small_config):
+    lines = [json.loads(line) for line in (runs / "stage1/metrics.jsonl").open()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert lines[1]["seconds"] > lines[0]["seconds"] > 0
+    assert {"d_loss", "g_loss", "kl"} <= lines[0].keys()
+    assert (runs / "stage2/previews/step_0000004.png").is_file()
+    assert list((runs / "stage2").glob("events.out.tfevents.*"))
+    assert "Generator" in (runs / "stage2/parameters.txt").read_text()
+    assert (runs / "stage2/text_encoder/encoder.json").is_file()
+    assert Checkpoints(runs / "stage1/checkpoints").metrics(4).keys() >= {"d_loss", "g_loss"}
+
+
+def test_stage_two_holds_stage_one_as_it_was(runs):
+    stage1 = Checkpoints(runs / "stage1/checkpoints").restore_part(("ema",))["ema"]
+    prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("prior",))["prior"]
+    assert_identical(stage1["params"], prior["params"])
+
+
+def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"))
+    real = learners.create
+
+    def create(*arguments):
+        learner = real(*arguments)
+
+        def poisoned(state, batch):
+            broken = int(state.step) == 2
+            state, metrics = learner.step(state, batch)
+            return state, {**metrics, "g_loss": metrics["g_loss"] * (np.nan if broken else 1)}
+
+        return learners.dataclasses.replace(learner, step=poisoned)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train.learners, "create", create)
+        with pytest.raises(UserError, match="g_loss became nan at step 2; .* smaller learning"):
+            run(config, tmp_path)
+    assert Checkpoints(tmp_path / "checkpoints").steps == [2]
+
+
+def test_a_workdir_of_another_config_is_refused(runs, small_config):
+    before = (runs / "stage1/config.json").read_text()
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"), batch_size=16)
+    with pytest.raises(UserError, match="batch_size .8 there, 16 here."):
+        run(config, runs / "stage1")
+    assert (runs / "stage1/config.json").read_text() == before
+
+
+def test_a_workdir_that_cant_be_written_is_refused(small_config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="can't be written"):
+        run(small_config("text_encoder"), tmp_path / "file" / "run")
+
+
+def test_a_missing_stage_one_is_not_started_silently(runs, small_config, tmp_path):
+    config = small_config(
+        "stage2", text_encoder=str(runs / "text_encoder"), stage1=str(tmp_path / "none")
+    )
+    with pytest.raises(UserError, match=r"--config=configs/stage1.py.*--workdir="):
+        stages.run(config, tmp_path / "run", tmp_path)
+
+
+def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"), batch_size=64)
+    with pytest.raises(UserError, match="more than the 36 images"):
+        run(config, tmp_path / "images")
+    with pytest.raises(UserError, match="as many classes"):
+        run(small_config("text_encoder", batch_size=16), tmp_path / "classes")
+    with pytest.raises(UserError, match="batch_size 12 can't be shared equally by 8 devices"):
+        run(small_config("text_encoder", batch_size=12), tmp_path / "devices")
