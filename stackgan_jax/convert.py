@@ -141,9 +141,9 @@ def _encoder_name(module: Any) -> str:
 
 
 def _export(workdir: Path, directory: Path) -> None:
-    from stackgan_jax import published_runs
+    from stackgan_jax import published_exports
 
-    for path in published_runs.export(workdir, directory, AVERAGED.value):
+    for path in published_exports.export(workdir, directory, AVERAGED.value):
         print(f"Written: {path}")
 
 

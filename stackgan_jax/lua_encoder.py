@@ -133,13 +133,13 @@ def _linear(module: Any) -> Object | None:
 def _role(node: Table, readers: dict[Table, list[Table]]) -> str:
     """rnn.{i2h,h2h}{,_update,_reset}, by what the layer reads and what becomes of its output."""
     side = "i2h" if [_module_kind(read) for read in _inputs(node)] == ["nn.Identity"] else "h2h"
-    (activation,) = readers[node]
+    (activation,) = readers.get(node, [Table()])
     if _module_kind(activation) == "nn.CAddTable":
-        (activation,) = readers[activation]
+        (activation,) = readers.get(activation, [Table()])
     if _module_kind(activation) != "nn.Sigmoid":
         return f"rnn.{side}"
     # (1 - update) weighs the last state.
-    update = "nn.MulConstant" in map(_module_kind, readers[activation])
+    update = "nn.MulConstant" in map(_module_kind, readers.get(activation, []))
     return f"rnn.{side}_{'update' if update else 'reset'}"
 
 

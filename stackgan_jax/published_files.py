@@ -106,9 +106,13 @@ def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
         return read_pytorch(path), None
     try:
         weights, final_pooling = lua_encoder.state_dict(torch7.load(path))
-    # Another model's graph lacks what is looked for in it.
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except ValueError as error:
         raise UserError(f"{path} is no char-CNN-RNN encoder of Lua Torch: {error}.") from error
+    # Another model's graph lacks what is looked for in it.
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise UserError(
+            f"{path} is no char-CNN-RNN encoder of Lua Torch: its graph has other parts."
+        ) from error
     return {key: value.astype(np.float32) for key, value in weights.items()}, final_pooling
 
 

@@ -1,4 +1,4 @@
-"""Runs made of published weights, which draw and go on training, and the way back to .pth files."""
+"""Runs made of published weights, which draw and go on training."""
 
 import contextlib
 import dataclasses
@@ -11,35 +11,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from ml_collections import ConfigDict
 
-from stackgan_jax import (
-    configuration,
-    gan,
-    learners,
-    published,
-    published_files,
-    published_text,
-    sample,
-    text,
-)
+from stackgan_jax import configuration, gan, learners, published_files, published_text, text
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import EmbeddingState, ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
 from stackgan_jax.models.text import CharCnnRnn
 from stackgan_jax.published_networks import Weights
-from stackgan_jax.published_shapes import STAGE1_PREFIX
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 # The data set whose settings each program was published with (the first) or has as well.
 PUBLISHED_DATASETS = {"pytorch": ("coco",), "tensorflow": ("birds", "flowers")}
 # What an import takes from the config of a data set that the program wasn't published for.
 _OF_THE_DATASET = ("name", "dataset", "data", "text_encoder", "stage1")
-# Fields of a network that StackGAN-Pytorch reads from its configuration, or that training alone
-# sees; in every other field a network must be the published one to be exported.
-_FREE_FIELDS = ("features", "condition", "residual_blocks", "truncated_init", "dtype")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +76,7 @@ def import_gan(
         networks["stage1_discriminator"] = learners.build(stage1_config).discriminator
     variables = weights.variables(networks)
     state = _state(game, variables, weights.text, config.seed, step)
-    with _appearing(workdir) as made:
+    with new_folder(workdir) as made:
         configuration.write(made / "config.json", config)
         if stage1_config is not None:
             configuration.write(made / learners.STAGE1_CONFIG, stage1_config)
@@ -127,7 +113,7 @@ def import_encoder(
 
     state = jax.jit(image_tower_only)(jax.random.key(config.seed))
     state = state.replace(params=state.params | {"text": encoder.params})
-    with _appearing(workdir) as made:
+    with new_folder(workdir) as made:
         configuration.write(made / "config.json", config)
         text.save_encoder(encoder, made / text.DIRECTORY)
         _save(made, config, 0, state)
@@ -144,31 +130,6 @@ def read_encoder(path: str | Path) -> text.CharCnnRnnEncoder:
     if final_pooling is not None:
         module = module.clone(final_pooling=final_pooling)
     return text.CharCnnRnnEncoder.create(module, params)
-
-
-def export(
-    workdir: Path, directory: Path, averaged: bool = True, configs: Path = CONFIGS
-) -> list[Path]:
-    """Writes a run's networks as the published PyTorch programs load them.
-
-    Args:
-      workdir: of any stage, or a text encoder.
-      directory: new or empty; netG.pth and netD.pth appear in it, and encoder.pth where the run
-        has an encoder.
-      averaged: the generator's moving average, which draws better, or the one under training.
-      configs: the folder with stage1.py and stage2.py.
-
-    Returns the files. Raises UserError for networks that those programs don't have.
-    """
-    files = {}
-    if not _only_an_encoder(workdir):
-        files = _exported_gan(*sample.find_run(workdir), averaged, configs)
-    if text.exists(workdir):
-        files["encoder.pth"] = _exported_encoder(text.load_encoder(workdir))
-    with _appearing(directory) as made:
-        for name, arrays in files.items():
-            published_files.write_pytorch(made / name, arrays)
-    return [directory / name for name in files]
 
 
 def _config(source: str, stage: int, dataset: str, configs: Path) -> ConfigDict:
@@ -216,25 +177,19 @@ def _state(
 ) -> gan.GanState:
     """The imported networks with fresh optimisers, whose schedules stand at `step`."""
 
-    def fresh(key: jax.Array) -> tuple[gan.Net, gan.Net]:
-        state = game.init(key, text_width)
-        return state.generator, state.discriminator
+    def fresh_discriminator(key: jax.Array) -> dict[str, Any]:
+        net = game.init(key, text_width).discriminator
+        return {"params": net.params, "batch_stats": net.batch_stats}
 
-    def imported(net: gan.Net, given: Mapping[str, Any] | None) -> gan.Net:
-        # What isn't returned isn't computed, and drawing the weights takes longest.
-        return net.replace(params=None, batch_stats=None) if given else net
-
-    given = [variables.get(part) for part in ("generator", "discriminator")]
-    made = jax.jit(lambda key: tuple(map(imported, fresh(key), given)))(jax.random.key(seed))
-    generator, discriminator = (
-        _at(net.replace(**own) if own else net, step) for net, own in zip(made, given, strict=True)
-    )
-    return gan.GanState(
+    discriminator = variables.get("discriminator")
+    if discriminator is None:
+        # Compiled, what isn't returned isn't drawn.
+        discriminator = jax.jit(fresh_discriminator)(jax.random.key(seed))
+    state = game.start(variables["generator"], discriminator, variables.get("stage1"))
+    return state.replace(
         step=jnp.asarray(step, jnp.int32),
-        generator=generator,
-        discriminator=discriminator,
-        ema=dict(variables["generator"]),
-        prior=variables.get("stage1"),
+        generator=_at(state.generator, step),
+        discriminator=_at(state.discriminator, step),
     )
 
 
@@ -256,7 +211,7 @@ def _save(workdir: Path, config: ConfigDict, step: int, state: Any) -> None:
 
 
 @contextlib.contextmanager
-def _appearing(directory: Path) -> Iterator[Path]:
+def new_folder(directory: Path) -> Iterator[Path]:
     """A folder to write in, which becomes `directory` at the end, or nothing does."""
     directory = Path(directory).absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
@@ -275,77 +230,6 @@ def _appearing(directory: Path) -> Iterator[Path]:
             f"{directory} can't be written: {error.strerror or error}; free space, or choose "
             "another folder."
         ) from error
-
-
-def _only_an_encoder(workdir: Path) -> bool:
-    path = workdir / "config.json"
-    if path.is_file():
-        return configuration.read(path).get("kind") == "text_encoder"
-    return text.exists(workdir)
-
-
-def _exported_gan(
-    workdir: Path, config: ConfigDict, averaged: bool, configs: Path
-) -> dict[str, dict[str, np.ndarray]]:
-    stage1_config = None
-    if config.kind == "stage2":
-        stage1_config = configuration.read(workdir / learners.STAGE1_CONFIG)
-    game = learners.build(config, stage1_config)
-    networks = {"": game.generator}
-    if game.prior is not None:
-        networks = {STAGE1_PREFIX: game.prior, "": game.generator}
-    _refuse_unpublished(config.kind, networks, game.discriminator, configs)
-    names = ("generator", "discriminator", "ema", *(("prior",) if game.prior else ()))
-    saved = Checkpoints(workdir / "checkpoints").restore_part(names)
-    generator = {"": saved["ema" if averaged else "generator"], STAGE1_PREFIX: saved.get("prior")}
-    return {
-        "netG.pth": published.to_pytorch(_variables(generator, networks), networks),
-        "netD.pth": published.to_pytorch(
-            _variables({"": saved["discriminator"]}, [""]), {"": game.discriminator}
-        ),
-    }
-
-
-def _variables(saved: Mapping[str, Any], prefixes: Any) -> dict[str, Any]:
-    kept = ("params", "batch_stats")
-    return {prefix: {name: saved[prefix][name] for name in kept} for prefix in prefixes}
-
-
-def _refuse_unpublished(
-    kind: str, generators: Mapping[str, Any], discriminator: Any, configs: Path
-) -> None:
-    """Raises UserError unless the networks are StackGAN-Pytorch's, their sizes aside."""
-    stage1, stage2 = (configuration.load(configs / f"stage{n}.py", "coco") for n in (1, 2))
-    wanted = learners.build(stage2, stage1) if kind == "stage2" else learners.build(stage1)
-    pairs = [(discriminator, wanted.discriminator), (generators[""], wanted.generator)]
-    if kind == "stage2":
-        pairs.append((generators[STAGE1_PREFIX], wanted.prior))
-    different = [
-        f"{field.name}={getattr(own, field.name)}"
-        for own, published_one in pairs
-        for field in dataclasses.fields(own)
-        if field.name not in (*_FREE_FIELDS, "parent", "name")
-        and getattr(own, field.name) != getattr(published_one, field.name)
-    ]
-    if different:
-        raise UserError(
-            "StackGAN-Pytorch has no such networks: it has those of the COCO configs alone, and "
-            f"these have {', '.join(sorted(set(different)))}."
-        )
-
-
-def _exported_encoder(encoder: text.Encoder) -> dict[str, np.ndarray]:
-    """A state dict that embeds as the encoder does: its normalisation goes into the last layer."""
-    module = getattr(encoder, "module", None)
-    if not isinstance(module, CharCnnRnn) or module.final_pooling == (module.cell == "gated"):
-        raise UserError(
-            f"The text encoder {encoder.name} has no published PyTorch form: there a plain "
-            "recurrence pools the third convolution and a gated one doesn't."
-        )
-    weights = published_text.to_state_dict(module, encoder.params)
-    scale = np.float32(encoder.scale)
-    bias = (weights["emb_proj.bias"] - encoder.shift) * scale
-    return weights | {"emb_proj.weight": weights["emb_proj.weight"] * scale, "emb_proj.bias": bias}
 
 
 def _count(params: Any) -> int:

@@ -6,6 +6,7 @@ is its number alone.
 """
 
 import dataclasses
+import math
 import mmap
 import re
 import struct
@@ -35,6 +36,7 @@ _DTYPES = {
 }
 # An encoder's graph nests some thousand levels; deeper is no file of Torch's.
 _DEEPEST = 100_000
+_MOST_DIMENSIONS = 32
 
 
 class Table(dict):
@@ -44,6 +46,9 @@ class Table(dict):
 
     def __eq__(self, other: object) -> bool:
         return self is other
+
+    def __repr__(self) -> str:
+        return f"a table of {len(self)}"  # Its items may mention it, and each other many times.
 
     def items_in_order(self) -> list[Any]:
         """The values of 1, 2, 3 … up to the first that is absent."""
@@ -154,12 +159,16 @@ class _Reader:
 
     def _tensor(self, dtype: np.dtype) -> Generator[Generator, Any, np.ndarray]:
         dimensions = self._int()
+        if dimensions > _MOST_DIMENSIONS:
+            raise ValueError(f"a tensor has {dimensions} dimensions")
         shape = [self._long() for _ in range(dimensions)]
         strides = [self._long() * dtype.itemsize for _ in range(dimensions)]
         offset = (self._long() - 1) * dtype.itemsize
         storage = yield self._value()
         if not dimensions or storage is None:
             return np.zeros(0, dtype)
+        if not isinstance(storage, np.ndarray) or math.prod(shape) > storage.size:
+            raise ValueError("a tensor has more numbers than its storage")
         # The constructor checks that the view stays inside the storage.
         return np.ndarray(shape, dtype, storage, offset, strides)
 

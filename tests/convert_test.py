@@ -5,7 +5,6 @@ import os
 import pickle
 import subprocess
 import sys
-import zlib
 from pathlib import Path
 
 import jax
@@ -24,12 +23,11 @@ from stackgan_jax import (
     published_runs,
     sample,
     text,
-    torch7,
 )
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import UserError
 from stackgan_jax.models.text import PUBLISHED, CharCnnRnn
-from stackgan_jax.published_text import shapes, to_state_dict
+from stackgan_jax.published_text import shapes
 
 DATA = Path(__file__).parent / "data"
 GANS = ("pt_stage1", "pt_stage2", "tf_stage1", "tf_stage2")
@@ -169,7 +167,7 @@ def test_stage2_trains_from_an_imported_stage1(tmp_path, small_config):
     from stackgan_jax import train
 
     encoder = tmp_path / "encoder.t7"
-    encoder.write_bytes(lua_torch.dump(small_encoder().graph("plain", True)))
+    encoder.write_bytes(lua_torch.dump(lua_torch.small_encoder().graph("plain", True)))
     stage1 = tmp_path / "stage1"
     command(*files_of("tf_stage1"), f"--encoder={encoder}", f"--workdir={stage1}")
     config = small_config("stage2", text_encoder=str(stage1), stage1=str(stage1), steps=3)
@@ -261,34 +259,11 @@ def test_tensorflow_format_v2_without_bookkeeping(tmp_path):
 # Encoders
 
 
-def draw(key, shape):
-    """A weight of char_cnn_rnn.npz, by its rule."""
-    rng = np.random.RandomState((zlib.crc32(key.encode()) + 31) & 0xFFFFFFFF)
-    scale = 0.1 if len(shape) == 1 else 1 / np.sqrt(np.prod(shape[1:]))
-    return (rng.standard_normal(shape) * scale).astype(np.float32)
-
-
-def small_encoder(cell="plain", width=32, kind="Float"):
-    module = CharCnnRnn(width=width, features=(8, 6, 5), cell=cell, final_pooling=cell == "plain")
-    return lua_torch.Encoder({k: draw(k, s) for k, s in shapes(module).items()}, kind)
-
-
-@pytest.mark.parametrize("variant", PUBLISHED)
-def test_lua_torch_encoders_are_the_published_ones(variant, tmp_path):
-    fields = PUBLISHED[variant]
-    weights = {key: draw(key, shape) for key, shape in shapes(CharCnnRnn(**fields)).items()}
-    graph = lua_torch.Encoder(weights, "Cuda").graph(fields["cell"], fields["final_pooling"])
-    (tmp_path / "encoder.t7").write_bytes(lua_torch.dump(lua_torch.checkpoint(graph)))
-    encoder = published_runs.read_encoder(tmp_path / "encoder.t7")
-    assert encoder.module == CharCnnRnn(**fields)
-    back = to_state_dict(encoder.module, encoder.params)
-    assert back.keys() == weights.keys()
-    assert all(np.array_equal(back[key], weights[key]) for key in weights)
-
-
 def test_encoder_run_embeds_and_goes_on_training(tmp_path, capsys):
     fields = PUBLISHED["flowers_icml"]
-    weights = {key: draw(key, shape) for key, shape in shapes(CharCnnRnn(**fields)).items()}
+    weights = {
+        key: lua_torch.draw(key, shape) for key, shape in shapes(CharCnnRnn(**fields)).items()
+    }
     graph = lua_torch.Encoder(weights).graph(fields["cell"], fields["final_pooling"])
     (tmp_path / "encoder.t7").write_bytes(lua_torch.dump(lua_torch.checkpoint(graph)))
     workdir = tmp_path / "run"
@@ -304,53 +279,9 @@ def test_encoder_run_embeds_and_goes_on_training(tmp_path, capsys):
     assert configuration.read(workdir / "config.json").kind == "text_encoder"
 
 
-def test_written_graphs_have_the_published_files_order():
-    """Where martinduartemore/char_cnn_rnn_pytorch finds the layers of Reed et al.'s own files."""
-
-    def order(cell):
-        encoder = small_encoder(cell)
-        outer = encoder.graph(cell, cell == "plain").fields["modules"]
-        starts = {start: name.rpartition(".")[0] for name, start in encoder.starts.items()}
-        inner = outer[3].fields["modules"]
-        return [
-            starts[module.fields["modules"][0].fields["weight"].offset]
-            if module.kind == "nn.Sequential"
-            else None
-            for module in inner
-        ]
-
-    plain, gated = order("plain"), order("gated")
-    assert [plain[1], plain[5]] == ["rnn.i2h", "rnn.h2h"]
-    assert [gated[i] for i in (1, 4, 5, 9, 10, 14)] == [
-        "rnn.i2h",
-        "rnn.i2h_update",
-        "rnn.h2h_update",
-        "rnn.i2h_reset",
-        "rnn.h2h_reset",
-        "rnn.h2h",
-    ]
-
-
-@pytest.mark.parametrize("cell", ["plain", "gated"])
-@pytest.mark.parametrize("kind", ["Float", "Double"])
-def test_lua_torch_encoder_without_its_checkpoint(cell, kind, tmp_path):
-    encoder = small_encoder(cell, kind=kind)
-    graph = encoder.graph(cell, cell == "plain", dropout=False)
-    (tmp_path / "encoder.t7").write_bytes(lua_torch.dump(graph))
-    weights, final_pooling = published_files.read_encoder(tmp_path / "encoder.t7")
-    assert final_pooling == (cell == "plain")
-    assert weights.keys() == encoder.weights.keys()
-    assert all(np.array_equal(weights[key], encoder.weights[key]) for key in weights)
-
-
-def test_plain_recurrence_without_final_pooling(tmp_path):
-    (tmp_path / "e.t7").write_bytes(lua_torch.dump(small_encoder().graph("plain", False)))
-    assert published_runs.read_encoder(tmp_path / "e.t7").module.final_pooling is False
-
-
 def test_encoder_state_dict_beside_a_gan(tmp_path):
     torch = pytest.importorskip("torch")
-    weights = {k: torch.from_numpy(v) for k, v in small_encoder().weights.items()}
+    weights = {k: torch.from_numpy(v) for k, v in lua_torch.small_encoder().weights.items()}
     torch.save(weights, tmp_path / "encoder.pth")
     command(
         *files_of("tf_stage1"),
@@ -359,20 +290,10 @@ def test_encoder_state_dict_beside_a_gan(tmp_path):
     )
     assert text.load_encoder(tmp_path / "run").width == 32
     other = tmp_path / "other.t7"
-    other.write_bytes(lua_torch.dump(small_encoder(width=31).graph("plain", True)))
+    other.write_bytes(lua_torch.dump(lua_torch.small_encoder(width=31).graph("plain", True)))
     with pytest.raises(UserError, match="31 numbers, but the network was made for 32"):
         command(*files_of("tf_stage1"), f"--encoder={other}", f"--workdir={tmp_path / 'no'}")
     assert not (tmp_path / "no").exists()
-
-
-def test_lua_torch_values(tmp_path):
-    own = lua_torch.Table(name="x", list=[1.5, True, None, "é"])
-    own["self"] = own
-    own[own] = lua_torch.Function(b"\x1bLJ")
-    (tmp_path / "v.t7").write_bytes(lua_torch.dump(own))
-    read = torch7.load(tmp_path / "v.t7")
-    assert read["self"] is read and read["name"] == "x" and read[read] is None
-    assert [read["list"][i] for i in (1, 2, 3, 4)] == [1.5, True, None, "é"]
 
 
 # What is refused
@@ -484,70 +405,6 @@ def test_bad_input_is_told_in_a_sentence(kind, tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_every_cut_of_a_lua_torch_file_is_noticed(tmp_path):
-    whole = lua_torch.dump(lua_torch.checkpoint(small_encoder().graph("plain", True)))
-    path = tmp_path / "cut.t7"
-    for length in (*range(0, 200, 7), *range(200, len(whole) - 1, 997), len(whole) - 1):
-        path.write_bytes(whole[:length])
-        with pytest.raises(UserError, match=r"cut\.t7"):
-            published_files.read_encoder(path)
-
-
-@pytest.mark.parametrize(
-    ("saved", "told"),
-    [
-        (lambda: lua_torch.module("nn.Sequential", modules=[]), "it holds nn.Sequential, not"),
-        (lambda: lua_torch.Table(protos=lua_torch.Table()), "without protos.enc_doc"),
-        (lambda: small_encoder().graph("plain", True, mean=False), "the last state, not the mean"),
-        (lambda: other_graph("nn.Linear"), "it chains nn.Linear, not"),
-        (lambda: altered("nn.Threshold", threshold=0), "nn.Threshold has threshold 0.0, not"),
-        (lambda: altered("nn.TemporalMaxPooling", kW=4), "nn.TemporalMaxPooling has kW 4.0"),
-        (lambda: altered("nn.TemporalConvolution", weight=None), "has no weight"),
-        (lambda: nested(150_000), "nests too deeply"),
-    ],
-)
-def test_other_lua_torch_models_are_refused(saved, told, tmp_path):
-    value = saved()
-    data = value if isinstance(value, bytes) else lua_torch.dump(value)
-    (tmp_path / "other.t7").write_bytes(data)
-    with pytest.raises(UserError, match=told):
-        command(
-            "--source=char_cnn_rnn",
-            f"--encoder={tmp_path / 'other.t7'}",
-            f"--workdir={tmp_path / 'run'}",
-        )
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["other.t7"]
-
-
-def other_graph(kind):
-    inputs = [lua_torch.call(lua_torch.module("nn.Identity"))]
-    return lua_torch.graph_module(inputs, lua_torch.call(lua_torch.module(kind), *inputs))
-
-
-def altered(kind, **fields):
-    graph = small_encoder().graph("plain", True)
-    layers = graph.fields["modules"][1].fields["modules"]
-    next(layer for layer in layers if layer.kind == kind).fields.update(fields)
-    return graph
-
-
-def nested(depth):
-    """Tables in tables: kind 3, number, one item under the key 1."""
-    key = np.float64(1).tobytes()
-    levels = (np.array([3, i, 1, 1], "<i4").tobytes() + key for i in range(1, depth + 1))
-    return b"".join(levels)
-
-
-def test_steps_that_share_no_weights_are_refused(tmp_path):
-    encoder = small_encoder()
-    graph = encoder.graph("plain", True)
-    linears = [m for m in graph.fields["modules"][3].fields["modules"] if m.kind == "nn.Sequential"]
-    linears[-1].fields["modules"][0].fields["bias"].offset += 1
-    (tmp_path / "e.t7").write_bytes(lua_torch.dump(graph))
-    with pytest.raises(UserError, match=r"don't share rnn\.\w2h\.bias"):
-        published_files.read_encoder(tmp_path / "e.t7")
-
-
 def test_workdir_that_holds_something_is_left_alone(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="already holds something"):
@@ -614,7 +471,7 @@ def test_networks_that_pytorch_never_had_are_not_exported(run, tmp_path):
 def test_exported_encoder_holds_the_normalisation(tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "e.t7"
-    path.write_bytes(lua_torch.dump(small_encoder().graph("plain", True)))
+    path.write_bytes(lua_torch.dump(lua_torch.small_encoder().graph("plain", True)))
     captions = ["a small red bird", "a large blue one"]
     normalised = published_runs.read_encoder(path).normalised_by(captions)
     text.save_encoder(normalised, tmp_path / "encoder")

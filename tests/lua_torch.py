@@ -9,8 +9,12 @@ mentioned.
 import dataclasses
 import struct
 import sys
+import zlib
 
 import numpy as np
+
+from stackgan_jax.models.text import CharCnnRnn
+from stackgan_jax.published_text import shapes
 
 TYPES = {"Float": "<f4", "Cuda": "<f4", "Double": "<f8"}
 
@@ -338,3 +342,15 @@ def checkpoint(encoder):
     options = Table(doc_length=201, avg=1, savefile="sje_hybrid", symmetric=True)
     protos = Table(enc_doc=encoder, enc_image=module("nn.Identity"))
     return Table(protos=protos, opt=options, train_losses=[0.5, 0.25], hook=Function(b"\x1bLJ\x01"))
+
+
+def draw(key, shape):
+    """A weight of char_cnn_rnn.npz, by its rule."""
+    rng = np.random.RandomState((zlib.crc32(key.encode()) + 31) & 0xFFFFFFFF)
+    scale = 0.1 if len(shape) == 1 else 1 / np.sqrt(np.prod(shape[1:]))
+    return (rng.standard_normal(shape) * scale).astype(np.float32)
+
+
+def small_encoder(cell="plain", width=32, kind="Float"):
+    module = CharCnnRnn(width=width, features=(8, 6, 5), cell=cell, final_pooling=cell == "plain")
+    return Encoder({k: draw(k, s) for k, s in shapes(module).items()}, kind)
