@@ -14,12 +14,14 @@ SIZE = 304
 # Between the frame and the bird's head, beak and feet, in pixels.
 MARGIN = 26
 SUN = np.array([-0.5, -0.86])
-_BEND = {"upright": (48, 62, 4), "level": (16, 48, 0), "forward": (-10, 14, -22)}
+# Tilt of the body, of the neck, of the head, in degrees. Kept close together, as are the builds: in
+# the first minutes of training what varies is read off the colours, not off where the parts are.
+_BEND = {"upright": (33, 56, 5), "level": (25, 50, 0), "forward": (16, 43, -8)}
 # Body height, head radius, neck, legs (in body lengths), and how much of the frame is filled.
 _BUILD = {
-    "small": (0.385, 0.280, 0.13, 0.18, 0.68),
-    "medium": (0.355, 0.245, 0.20, 0.25, 0.76),
-    "large": (0.335, 0.212, 0.29, 0.34, 0.84),
+    "small": (0.375, 0.272, 0.15, 0.19, 0.76),
+    "medium": (0.362, 0.256, 0.17, 0.22, 0.81),
+    "large": (0.350, 0.240, 0.20, 0.26, 0.86),
 }
 
 
@@ -64,14 +66,14 @@ def pose_skeleton(bird, rng):
     tilt, neck_angle, gaze = _BEND[bird["pose"]]
     height, radius, neck, legs, _ = _BUILD[bird["size"]]
     skeleton = Skeleton(
-        tilt=tilt + rng.normal(0, 3.5),
-        gaze=gaze + rng.normal(0, 5),
+        tilt=tilt + rng.normal(0, 1.5),
+        gaze=gaze + rng.normal(0, 2.5),
         height=height * rng.uniform(0.95, 1.05),
         radius=radius * rng.uniform(0.96, 1.04),
         legs=legs,
     )
     shoulder = skeleton.body([(0.33, 0.30)])[0]
-    radians = np.deg2rad(neck_angle + rng.normal(0, 5))
+    radians = np.deg2rad(neck_angle + rng.normal(0, 2.5))
     neck *= rng.uniform(0.9, 1.1)
     skeleton.head = shoulder + neck * np.array([np.cos(radians), -np.sin(radians)])
     return skeleton
@@ -151,15 +153,15 @@ def wing_outline(bones):
     return canvas.smooth(
         bones.body(
             [
-                (0.27, 0.16),
-                (0.16, 0.43),
-                (-0.10, 0.42),
-                (-0.40, 0.24),
-                (-0.72, 0.02),
-                (-0.40, -0.26),
-                (-0.10, -0.52),
-                (0.14, -0.46),
-                (0.25, -0.16),
+                (0.27, 0.05),
+                (0.16, 0.30),
+                (-0.10, 0.28),
+                (-0.40, 0.12),
+                (-0.72, -0.06),
+                (-0.40, -0.36),
+                (-0.10, -0.62),
+                (0.14, -0.56),
+                (0.25, -0.26),
             ]
         )
     )
@@ -320,26 +322,12 @@ class Painter:
 
 
 def _place(bird, bones, rng):
-    """Scales and moves the bird so that it fills the frame; returns its tail and bounding box."""
-    state = rng.bit_generator.state
-    points = np.concatenate(
-        [silhouette(bones), *tail_feathers(bird, bones, rng), *beak_outlines(bird, bones)]
-    )
-    low, high = points.min(0), points.max(0)
-    high[1] += bones.legs * 0.75
-    # A body length of the same share of the frame whatever the tail, unless the bird would not fit.
-    natural = _BUILD[bird["size"]][-1] * rng.uniform(0.97, 1.03) / 1.62
-    bones.unit = SIZE * min(natural, 0.88 / (high - low).max())
-    middle = 0.8 * (low + high) / 2
-    bones.centre = SIZE * (0.5 + rng.normal(0, 0.012, 2)) - bones.unit * middle
+    """Scales the bird by its size and puts its body, with a little variation, into the middle."""
+    bones.unit = SIZE * _BUILD[bird["size"]][-1] * rng.uniform(0.97, 1.03) / 1.62
+    bones.centre = SIZE * (np.array([0.48, 0.53]) + rng.normal(0, 0.008, 2))
+    low = silhouette(bones).min(0)
     # Training crops a random 256 of the 304 pixels: the tail may be cut then, the head hardly.
-    bones.centre += np.minimum(0, SIZE - MARGIN - bones.centre - bones.unit * high)
-    bones.centre[1] += max(0, MARGIN - bones.centre[1] - bones.unit * low[1])
-    after = rng.bit_generator.state
-    rng.bit_generator.state = state
-    feathers = tail_feathers(bird, bones, rng)
-    rng.bit_generator.state = after
-    return feathers
+    bones.centre[1] += max(0, MARGIN - low[1])
 
 
 def draw(bird, rng):
@@ -353,7 +341,8 @@ def draw(bird, rng):
         (RGB PIL image of 304 x 304, bounding box (ymin, xmin, ymax, xmax) in [0, 1]).
     """
     bones = pose_skeleton(bird, rng)
-    feathers = _place(bird, bones, rng)
+    _place(bird, bones, rng)
+    feathers = tail_feathers(bird, bones, rng)
     outline = silhouette(bones)
     hip = bones.body([(0.0, -0.9)])[0]
     feet = np.array([hip[0] + 1, hip[1] + bones.legs * bones.unit])
