@@ -86,10 +86,10 @@ def _balanced(rng, choices, count):
     return [choices[value] for value in rng.permutation(values)]
 
 
-def _one_colour_sets(count, start):
+def _one_colour_sets(count):
     """`count` (crown, back, belly, wings) with the first three alike, each colour equally often."""
     found = []
-    for index in range(start, start + count):
+    for index in range(count):
         body, shift = index % len(COLOURS), index // len(COLOURS)
         wings = (body + 3 * shift) % len(COLOURS)
         found.append(tuple(tuple(COLOURS)[colour] for colour in (body, body, body, wings)))
@@ -116,12 +116,13 @@ def species(seed, train, test):
     No two share their four colours, so every test species is a combination that training has not
     seen; every single value occurs in training. A function of its arguments alone.
     """
-    rng, found, taken, start = stream(seed, "species"), [], set(), 0
-    for count, most in ((train, 40), (test, 16)):
-        alike = _one_colour_sets(min(round(ONE_COLOUR_SHARE * count), most), start)
-        start += most
-        taken.update(alike)
-        colours = alike + _colour_sets(rng, count - len(alike), taken)
+    rng, found = stream(seed, "species"), []
+    alike_train = min(round(ONE_COLOUR_SHARE * train), 40)
+    alike_test = min(round(ONE_COLOUR_SHARE * test), 16)
+    alike = _one_colour_sets(alike_train + alike_test)
+    taken = set(alike)
+    for count, same in ((train, alike[:alike_train]), (test, alike[alike_train:])):
+        colours = same + _colour_sets(rng, count - len(same), taken)
         taken.update(colours)
         columns = {
             name: _balanced(rng, values, count) for name, values in SPECIES_ATTRIBUTES.items()

@@ -45,7 +45,7 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
     image to image. Test species are combinations of colours that no training species has.
     """
 
-    VERSION = tfds.core.Version("1.1.0")
+    VERSION = tfds.core.Version("1.1.1")
     BUILDER_CONFIGS = [  # noqa: RUF012  (the name and the type are tfds's)
         BirdsConfig(
             name="small",
