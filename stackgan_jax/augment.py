@@ -1,4 +1,4 @@
-"""Augmentation and the choice of mismatched pairs, pure and on the device (StackGAN, sec. 3.4)."""
+"""Augmentation and the choice of mismatched pairs, pure and on the device (StackGAN, sec. 3.5)."""
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +61,7 @@ def mismatched(key, labels):
     none: what the majority class lacks it then takes at random from the other classes, more than
     once. With a single class every item gets another item. UserError for a batch of one.
     """
+    labels = jnp.asarray(labels)
     count = labels.shape[0]
     if count < 2:
         raise UserError("A mismatched pair needs a batch of at least 2 images.")

@@ -1,4 +1,4 @@
-"""The adversarial game of either stage: its state, one step of training, drawing (sec. 3.4)."""
+"""The adversarial game of either stage: state, a step of training, drawing (StackGAN, sec. 3.5)."""
 
 import dataclasses
 from typing import Any, NamedTuple

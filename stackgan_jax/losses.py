@@ -1,4 +1,4 @@
-"""Losses as pure functions of logits and statistics (StackGAN, sec. 3.2 to 3.4)."""
+"""Losses as pure functions of logits and statistics (StackGAN, sec. 3)."""
 
 import jax.numpy as jnp
 import optax
@@ -11,7 +11,7 @@ def cross_entropy(logits, target):
 
 
 def discriminator(real, wrong, fake, real_alone=None, fake_alone=None):
-    """The matching-aware discriminator's loss (sec. 3.3, after Reed et al. 2016, algorithm 1).
+    """The matching-aware discriminator's loss (sec. 3.4, after Reed et al. 2016, algorithm 1).
 
     `real`: logits of real images with their text; `wrong`: of real images with another's; `fake`:
     of generated images with their text. `real_alone`, `fake_alone`: the unconditional head's.

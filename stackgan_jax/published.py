@@ -1,4 +1,4 @@
-"""Name tables: the variables of the two published programs ↔ our parameters (sec. 3, both stages).
+"""Name tables: the variables of the two published programs ↔ our parameters (sec. 3.5).
 
 A network's layers are listed once, in the order in which they run; each program names that list in
 its own manner. Arrays are NumPy's, of the layout of the program that they come from.

@@ -174,7 +174,7 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
-    """x plus two 3x3 blocks, then the activation (Stage II's residual block, sec. 3.3)."""
+    """x plus two 3x3 blocks, then the activation (Stage II's residual block, sec. 3.4)."""
 
     block: Callable[..., Block]
     slope: float = 0.0

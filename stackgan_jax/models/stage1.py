@@ -1,4 +1,4 @@
-"""Stage I: the networks that sketch and judge the small image (StackGAN, sec. 3.2)."""
+"""Stage I: the networks that sketch and judge the small image (StackGAN, sec. 3.3)."""
 
 from functools import partial
 from typing import Any
@@ -77,7 +77,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(MatchingAware):
-    """Image and text → logits: `judge(encode(image), condition)` (sec. 3.2).
+    """Image and text → logits: `judge(encode(image), condition)` (sec. 3.3).
 
     The defaults are the published bird and flower network; the COCO network has residual=False,
     linear_before_last=False, project=False, joint_kernel=3, logit_bias=True,

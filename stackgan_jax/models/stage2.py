@@ -1,4 +1,4 @@
-"""Stage II: the networks that redraw the small image large and judge the result (sec. 3.3)."""
+"""Stage II: the networks that redraw the small image large and judge the result (sec. 3.4)."""
 
 from functools import partial
 from typing import Any
@@ -63,7 +63,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(MatchingAware):
-    """Image and text → logits: `judge(encode(image), condition)` (sec. 3.3).
+    """Image and text → logits: `judge(encode(image), condition)` (sec. 3.4).
 
     The defaults are the published bird and flower network; the COCO network has residual=False,
     reduce_kernel=3, project=False, joint_kernel=3, logit_bias=True, unconditional_head=True,

@@ -1,0 +1,115 @@
+"""Crops, flips and mismatched pairs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from stackgan_jax import augment
+from stackgan_jax.errors import UserError
+
+MIXED = [
+    [0, 0, 1, 1, 2, 2, 3, 3],
+    [7, 7, 7, 7, -1, -1, -1, -1],
+    [5, 9, 5, 9, 9, 9, 2, 3],
+    [0, 1, 2, 3, 4, 5, 6, 7],
+    [3, 3, 3, 1, 1, 0, 0, 9],
+]
+augmented = jax.jit(augment.augment, static_argnums=2)
+mismatched = jax.jit(augment.mismatched)
+
+
+def numbered(batch, size):
+    """Images whose red and green tell the place, their blue the image."""
+    place = np.arange(size, dtype=np.uint8)
+    image = np.zeros((batch, size, size, 3), np.uint8)
+    image[..., 0] = place[:, None]
+    image[..., 1] = place
+    image[..., 2] = np.arange(batch)[:, None, None]
+    return image
+
+
+def pixels(image):
+    return np.rint((np.asarray(image) + 1) * 127.5).astype(int)
+
+
+def test_normalise_covers_minus_one_to_one():
+    np.testing.assert_allclose(
+        augment.normalise(np.array([0, 51, 255], np.uint8)), [-1, -0.6, 1], rtol=1e-6
+    )
+
+
+def test_augment_crops_a_window_and_flips_half_of_them():
+    batch, size, load = 200, 16, 19
+    out = augmented(jax.random.key(0), numbered(batch, load), size)
+    assert out.shape == (batch, size, size, 3)
+    assert out.dtype == jnp.float32
+    corners, flips = [], []
+    for i, image in enumerate(pixels(out)):
+        flip = image[0, 0, 1] > image[0, -1, 1]
+        image = image[:, ::-1] if flip else image
+        top, left = image[0, 0, :2]
+        expected = numbered(batch, load)[i, top : top + size, left : left + size]
+        np.testing.assert_array_equal(image, expected)
+        corners.append((top, left))
+        flips.append(flip)
+    assert set(corners) == {(top, left) for top in range(4) for left in range(4)}
+    assert 70 < sum(flips) < 130
+
+
+def test_augment_is_a_function_of_its_key():
+    image = numbered(8, 19)
+    first, again, other = (augmented(jax.random.key(k), image, 16) for k in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - other).max() > 0
+
+
+def test_augment_of_images_of_the_very_size_only_flips():
+    out = pixels(augmented(jax.random.key(0), numbered(8, 16), 16))
+    np.testing.assert_array_equal(np.sort(out, axis=2), np.sort(numbered(8, 16), axis=2))
+
+
+def test_centre_takes_the_middle():
+    np.testing.assert_array_equal(
+        pixels(augment.centre(numbered(2, 20), 16)), numbered(2, 20)[:, 2:18, 2:18]
+    )
+
+
+@pytest.mark.parametrize("crop", [augment.centre, lambda i, s: augmented(jax.random.key(0), i, s)])
+def test_images_smaller_than_the_crop_are_named(crop):
+    with pytest.raises(UserError, match="16 pixels can't be cropped to 32"):
+        crop(numbered(2, 16), 32)
+
+
+@pytest.mark.parametrize("labels", MIXED)
+def test_mismatched_is_a_permutation_to_other_classes(labels):
+    labels = np.array(labels)
+    for seed in range(30):
+        partner = np.asarray(mismatched(jax.random.key(seed), labels))
+        np.testing.assert_array_equal(np.sort(partner), np.arange(8))
+        assert (labels[partner] != labels).all()
+
+
+def test_mismatched_reaches_every_partner():
+    labels = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    seen = {int(mismatched(jax.random.key(seed), labels)[0]) for seed in range(60)}
+    assert seen == {2, 3, 4, 5, 6, 7}
+
+
+def test_mismatched_with_a_majority_still_crosses_classes():
+    labels = np.array([4, 4, 4, 0, 4, 4, 1, 4])
+    for seed in range(30):
+        partner = np.asarray(mismatched(jax.random.key(seed), labels))
+        assert (labels[partner] != labels).all()
+
+
+def test_mismatched_of_one_class_takes_other_items():
+    for seed in range(30):
+        partner = np.asarray(mismatched(jax.random.key(seed), np.full(6, 3)))
+        np.testing.assert_array_equal(np.sort(partner), np.arange(6))
+        assert (partner != np.arange(6)).all()
+
+
+def test_mismatched_needs_two():
+    with pytest.raises(UserError, match="at least 2"):
+        augment.mismatched(jax.random.key(0), jnp.zeros(1))
