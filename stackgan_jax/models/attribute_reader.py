@@ -1,0 +1,82 @@
+"""A small network that reads a bird's attributes from its picture (not in the paper)."""
+
+from collections.abc import Mapping, Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+
+class AttributeReader(nn.Module):
+    """Pictures [b, s, s, 3] in [-1, 1], s divisible by 16 → {attribute: logits [b, its values]}.
+
+    For each coloured part it learns where the part is (a map of attention) and, once for all
+    parts, what colour is seen there, so that it reads combinations of colours that it never saw.
+    The other attributes are read from the whole picture.
+
+    Attributes:
+        parts: names of the attributes that are the colour of a part.
+        palette: [colours, 3] in [-1, 1], the values of those attributes, in order.
+        others: other attribute → number of its values.
+    """
+
+    parts: Sequence[str]
+    palette: Sequence[Sequence[float]]
+    others: Mapping[str, int]
+    features: Sequence[int] = (48, 72, 96)
+    hidden: int = 128
+
+    @nn.compact
+    def __call__(self, image, train):
+        def normalised(x):
+            return nn.relu(nn.BatchNorm(use_running_average=not train, momentum=0.95)(x))
+
+        # Two by two pixels at a time, so that the finest features are of half the picture's size.
+        levels = [normalised(nn.Dense(16, use_bias=False)(_blocks(image)))]
+        for features in self.features:
+            x = nn.Conv(features, (3, 3), strides=2, padding=1, use_bias=False)(levels[-1])
+            levels.append(normalised(x))
+        x = levels[-1]
+        # The strongest response anywhere tells of spots and bars, wherever on the bird they are.
+        whole = jnp.concatenate([x.reshape(len(x), -1), levels[1].max((1, 2))], -1)
+        whole = nn.Dropout(0.2, deterministic=not train)(whole)
+        whole = nn.relu(nn.Dense(self.hidden)(whole))
+        logits = {name: nn.Dense(count, name=name)(whole) for name, count in self.others.items()}
+        for level in levels[-2::-1]:
+            x = nn.Dense(level.shape[-1], use_bias=False)(x)
+            x = normalised(doubled(x) + level)
+        return logits | self._colours(image, x)
+
+    def _colours(self, image, x):
+        """Logits of the parts' colours from the picture and features [b, s / 2, s / 2, f] of it."""
+        batch, parts = len(x), len(self.parts)
+        attention = nn.softmax(nn.Dense(parts, name="where")(x).reshape(batch, -1, parts), axis=1)
+        dots = resize(image, x.shape[1]).reshape(batch, -1, 1, 3)
+        likeness = jnp.exp(-3.0 * jnp.sum((dots - jnp.asarray(self.palette)) ** 2, -1))
+        seen = nn.relu(nn.Dense(16, name="what")(jnp.concatenate([dots[:, :, 0], likeness], -1)))
+        seen = jnp.einsum("bpa,bpf->baf", attention, seen)
+        logits = nn.Dense(len(self.palette), name="colour")(seen)
+        return {name: logits[:, index] for index, name in enumerate(self.parts)}
+
+
+def resize(image, size):
+    """Area-averaging resize: float [b, s, s, c] → [b, size, size, c]; exact at any two sizes."""
+    edges = np.linspace(0, image.shape[1], size + 1)
+    cells = np.arange(image.shape[1])
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    weights = jnp.asarray(np.maximum(overlap, 0) * size / image.shape[1], image.dtype)
+    return jnp.einsum("ih,bhwc,jw->bijc", weights, image, weights)
+
+
+def doubled(x):
+    """Nearest-neighbour upsampling by two, by broadcasting: `jnp.repeat` has a slow gradient."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def _blocks(image):
+    """[b, h, w, c] → [b, h / 2, w / 2, 4 c]: two by two pixels at a time."""
+    batch, height, width, channels = image.shape
+    image = image.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    return image.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height // 2, width // 2, -1)
