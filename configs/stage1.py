@@ -66,6 +66,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "discriminator_learning_rate": 2e-4,
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
+                "flip": True,  # mirror the real images at random
             },
             "batch_size": 64,
             "steps": 20_000,

@@ -16,16 +16,16 @@ def normalise(image):
     return image.astype(jnp.float32) * (2 / 255) - 1
 
 
-def augment(key, image, size):
+def augment(key, image, size, flip=True):
     """Crops and flips every image at random: uint8 [b, L, L, 3] → float32 [b, size, size, 3].
 
-    Values in [-1, 1]. UserError if the images are smaller than `size`.
+    Values in [-1, 1]; without `flip` only cropped. UserError if the images are smaller than `size`.
     """
     room = _room(image, size)
     batch = image.shape[0]
     corner_key, flip_key = jax.random.split(key)
     corners = jax.random.randint(corner_key, (batch, 2), 0, room + 1)
-    flips = jax.random.bernoulli(flip_key, 0.5, (batch,))
+    flips = jax.random.bernoulli(flip_key, 0.5, (batch,)) & flip
 
     def crop(image, corner, flip):
         image = jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (size, size, 3))

@@ -66,6 +66,7 @@ class JointEmbedding:
         learning_rate: of Adam, at its highest: it rises over the first tenth of `steps` and then
             falls to 0 as a cosine.
         steps: of the whole training.
+        flip: whether pictures are mirrored at random.
     """
 
     text: CharCnnRnn
@@ -73,6 +74,7 @@ class JointEmbedding:
     image_size: int = 32
     learning_rate: float = 4e-3
     steps: int = 1000
+    flip: bool = True
 
     def init(self, key: jax.Array) -> EmbeddingState:
         """Fresh parameters of both towers and of Adam."""
@@ -100,7 +102,7 @@ class JointEmbedding:
             The next state, and the scalars loss, text_to_image_accuracy and
             image_to_text_accuracy: the share of items that find their partner in the batch.
         """
-        pictures = reduced(batch["image"], self.image_size, key)
+        pictures = reduced(batch["image"], self.image_size, key, self.flip)
 
         def loss_of(params):
             texts = self.text.apply({"params": params["text"]}, batch["tokens"])
@@ -130,16 +132,18 @@ class JointEmbedding:
         return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
 
 
-def reduced(image: jax.Array, size: int, key: jax.Array | None = None) -> jax.Array:
+def reduced(
+    image: jax.Array, size: int, key: jax.Array | None = None, flip: bool = True
+) -> jax.Array:
     """[b, l, l, 3] uint8 → [b, size, size, 3] in [-1, 1]: cut, then averaged over squares.
 
     The cut is the largest multiple of `size`, 64 of 76 pixels for 32 as in Stage I. With a key each
-    picture is cut at a random place and flipped at random; without one, cut at its middle. Raises
-    UserError for pictures smaller than `size`.
+    picture is cut at a random place and, if `flip`, flipped at random; without one, cut at its
+    middle. Raises UserError for pictures smaller than `size`.
     """
     factor = max(image.shape[1] // size, 1)
     cut = size * factor
-    pictures = augment.centre(image, cut) if key is None else augment.augment(key, image, cut)
+    pictures = augment.centre(image, cut) if key is None else augment.augment(key, image, cut, flip)
     return pictures.reshape(-1, size, factor, size, factor, 3).mean(axis=(2, 4))
 
 

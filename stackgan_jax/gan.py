@@ -56,6 +56,7 @@ class Gan:
     the text with "other_class_image", an image of another class from the batch, or with
     "shifted_text" the image with its neighbour's text. `truncated_epsilon`: ε is cut at two
     deviations. `halve_every`: steps between halvings of the learning rates, None for never.
+    `flip`: whether real images are mirrored at random, as published.
     """
 
     generator: nn.Module
@@ -69,12 +70,19 @@ class Gan:
     discriminator_learning_rate: float = 2e-4
     halve_every: int | None = None
     ema_decay: float = 0.999
+    flip: bool = True
 
     def __post_init__(self):
         if self.mismatch not in (OTHER_CLASS_IMAGE, SHIFTED_TEXT):
             raise ValueError(
                 f"Unknown mismatch rule {self.mismatch!r}; choose {OTHER_CLASS_IMAGE} or "
                 f"{SHIFTED_TEXT}."
+            )
+        drawn = self.generator.size if self.prior is None else 4 * self.prior.size
+        if drawn != self.discriminator.size:
+            raise ValueError(
+                f"The generator draws {drawn} pixels, the discriminator judges "
+                f"{self.discriminator.size}; give it the generator's size."
             )
 
     def init(self, key, embedding_features, prior=None):
@@ -129,7 +137,7 @@ class Gan:
         → the next state and `update`'s metrics.
         """
         keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
-        image = augment.augment(keys[0], batch["image"], self.discriminator.size)
+        image = augment.augment(keys[0], batch["image"], self.discriminator.size, self.flip)
         partner = None
         if self.mismatch == OTHER_CLASS_IMAGE:
             partner = augment.mismatched(keys[1], batch["label"])

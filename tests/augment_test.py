@@ -113,3 +113,11 @@ def test_mismatched_of_one_class_takes_other_items():
 def test_mismatched_needs_two():
     with pytest.raises(UserError, match="at least 2"):
         augment.mismatched(jax.random.key(0), jnp.zeros(1))
+
+
+def test_images_are_mirrored_only_where_wanted():
+    images = jnp.zeros((64, 8, 8, 3), jnp.uint8).at[:, :, 0].set(255)
+    kept = augment.augment(jax.random.key(0), images, 8, flip=False)
+    np.testing.assert_array_equal(kept, augment.normalise(images))
+    mirrored = augment.augment(jax.random.key(0), images, 8)[:, 0, -1, 0] == 1
+    assert 16 < mirrored.sum() < 48

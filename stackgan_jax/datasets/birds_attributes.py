@@ -138,7 +138,10 @@ def _name(index, values, rng):
     return f"{index + 1:04d}.{values['crown']}_crowned_{values['wings']}_winged_{family}"
 
 
-def individual(kind, rng):
-    """All attributes of one bird of a species: the species' and this image's own."""
-    own = {name: values[rng.integers(len(values))] for name, values in IMAGE_ATTRIBUTES.items()}
-    return {**kind.values, **own}
+def individual(kind, rng, directions=IMAGE_ATTRIBUTES["direction"]):
+    """All attributes of one bird of a species: the species' and this image's own.
+
+    `directions`: those that it may look in.
+    """
+    choices = {**IMAGE_ATTRIBUTES, "direction": directions}
+    return {**kind.values, **{name: rng.choice(values).item() for name, values in choices.items()}}

@@ -24,12 +24,14 @@ _JPEG = {"format": "JPEG", "quality": 94, "subsampling": 0}
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How many species there are to train and to test on, and how many images of each."""
+    """How many species there are to train and to test on, how many images of each, and which way
+    the birds in them may look."""
 
     train_species: int
     test_species: int
     images_per_species: int
     seed: int = 0
+    directions: tuple[str, ...] = attributes.IMAGE_ATTRIBUTES["direction"]
 
     @property
     def train_images(self):
@@ -52,7 +54,8 @@ def example(plan, species, index):
         xmin, ymax, xmax in [0, 1]), filename, attributes (attribute → value).
     """
     kind = species[index // plan.images_per_species]
-    bird = attributes.individual(kind, attributes.stream(plan.seed, "individual", index))
+    own = attributes.stream(plan.seed, "individual", index)
+    bird = attributes.individual(kind, own, plan.directions)
     image, box = birds_drawing.draw(bird, attributes.stream(plan.seed, "drawing", index))
     texts = birds_captions.captions(attributes.stream(plan.seed, "captions", index), bird)
     encoded = io.BytesIO()
