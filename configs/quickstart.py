@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     stage1.training.update(
         z_features=32,
         kl_weight=0.1,
+        epsilon_scale=0.3,
         generator_learning_rate=1e-3,
         discriminator_learning_rate=6e-4,
         ema_decay=0.99,
@@ -44,6 +45,7 @@ def get_config() -> ConfigDict:
     stage2.training.update(
         z_features=32,
         kl_weight=0.1,
+        epsilon_scale=0.3,
         generator_learning_rate=5e-4,
         discriminator_learning_rate=5e-4,
         ema_decay=0.98,

@@ -62,6 +62,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "kl_weight": 2.0,
                 "mismatch": "other_class_image",
                 "truncated_epsilon": True,
+                "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
                 "halve_every": 5_000,

@@ -55,8 +55,9 @@ class Gan:
     `prior`: the Stage-I generator when this is Stage II, else None. `mismatch`: the wrong pair is
     the text with "other_class_image", an image of another class from the batch, or with
     "shifted_text" the image with its neighbour's text. `truncated_epsilon`: ε is cut at two
-    deviations. `halve_every`: steps between halvings of the learning rates, None for never.
-    `flip`: whether real images are mirrored at random, as published.
+    deviations. `epsilon_scale`: what ε is multiplied by; 0 switches the augmentation off.
+    `halve_every`: steps between halvings of the learning rates, None for never. `flip`: whether
+    real images are mirrored at random, as published.
     """
 
     generator: nn.Module
@@ -66,6 +67,7 @@ class Gan:
     kl_weight: float = 2.0
     mismatch: str = OTHER_CLASS_IMAGE
     truncated_epsilon: bool = True
+    epsilon_scale: float = 1.0
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
     halve_every: int | None = None
@@ -122,8 +124,8 @@ class Gan:
         def epsilon(key, module):
             shape = (batch, module.condition)
             if self.truncated_epsilon:
-                return jax.random.truncated_normal(key, -2.0, 2.0, shape)
-            return jax.random.normal(key, shape)
+                return self.epsilon_scale * jax.random.truncated_normal(key, -2.0, 2.0, shape)
+            return self.epsilon_scale * jax.random.normal(key, shape)
 
         z = jax.random.normal(z_key, (batch, self.z_features))
         if self.prior is None:

@@ -108,7 +108,7 @@ def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train.learners, "create", create)
-        with pytest.raises(UserError, match="g_loss became nan at step 2; .* smaller learning"):
+        with pytest.raises(UserError, match=r"g_loss became nan at step 2; .* smaller learning"):
             run(config, tmp_path)
     assert Checkpoints(tmp_path / "checkpoints").steps == [2]
 
@@ -116,7 +116,7 @@ def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
 def test_a_workdir_of_another_config_is_refused(runs, small_config):
     before = (runs / "stage1/config.json").read_text()
     config = small_config("stage1", text_encoder=str(runs / "text_encoder"), batch_size=16)
-    with pytest.raises(UserError, match="batch_size .8 there, 16 here."):
+    with pytest.raises(UserError, match=r"batch_size .8 there, 16 here."):
         run(config, runs / "stage1")
     assert (runs / "stage1/config.json").read_text() == before
 
