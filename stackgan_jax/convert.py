@@ -1,10 +1,10 @@
 """Published weights become runs of ours, which draw and go on training, and runs .pth files.
 
-    python -m stackgan_jax.convert --source=pytorch --generator=netG.pth --discriminator=netD.pth \
-        --encoder=birds.t7 --workdir=runs/coco
-    python -m stackgan_jax.convert --source=tensorflow --generator=model.ckpt --workdir=runs/birds
-    python -m stackgan_jax.convert --source=char_cnn_rnn --encoder=birds.t7 --workdir=runs/encoder
-    python -m stackgan_jax.convert --export=exported --workdir=runs/coco
+python -m stackgan_jax.convert --source=pytorch --workdir=runs/coco
+    --generator=netG.pth --discriminator=netD.pth --encoder=encoder.t7
+python -m stackgan_jax.convert --source=tensorflow --workdir=runs/birds --generator=model.ckpt
+python -m stackgan_jax.convert --source=char_cnn_rnn --workdir=runs/encoder --encoder=birds.t7
+python -m stackgan_jax.convert --export=exported --workdir=runs/coco
 """
 
 import os

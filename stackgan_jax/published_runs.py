@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -205,6 +206,14 @@ def _at(net: gan.Net, step: int) -> gan.Net:
 
 
 def _save(workdir: Path, config: ConfigDict, step: int, state: Any) -> None:
+    # Fresh moments are zeros, which take no room; the rest shrinks by less than a tenth.
+    needed = 0.9 * sum(leaf.nbytes for leaf in jax.tree.leaves(state) if np.any(leaf))
+    free = shutil.disk_usage(workdir).free
+    if free < needed:
+        raise UserError(
+            f"The run needs {needed / 1e6:,.0f} MB and {workdir.parent} has {free / 1e6:,.0f} MB "
+            "left; free space, or choose another --workdir."
+        )
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     checkpoints.save(step, state, {})
     checkpoints.close()

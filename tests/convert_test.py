@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -410,6 +411,14 @@ def test_workdir_that_holds_something_is_left_alone(tmp_path):
     with pytest.raises(UserError, match="already holds something"):
         command(*files_of("tf_stage1"), f"--workdir={tmp_path}")
     assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    usage = shutil.disk_usage(tmp_path)._replace(free=300_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(UserError, match=r"needs 1 MB and .* has 0 MB left"):
+        command(*files_of("tf_stage1"), f"--workdir={tmp_path / 'run'}")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
