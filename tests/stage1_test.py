@@ -69,21 +69,22 @@ def test_discriminator_parameters_at_published_widths(fields, text, parameters):
     assert count(jax.eval_shape(lambda: module.init(KEY, *inputs, True))) == parameters
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("size", [16, 32, 64])
 @pytest.mark.parametrize("fields", [{}, COCO_GENERATOR], ids=["birds", "coco"])
-def test_generator_draws_any_power_of_two(size, fields):
-    module = stage1.Generator(size=size, features=4, condition=8, **fields)
+def test_generator_draws_any_power_of_two(size, fields, dtype):
+    module = stage1.Generator(size=size, features=4, condition=8, dtype=dtype, **fields)
     image, mu, log_sigma = jax.eval_shape(
         lambda *inputs: module.init_with_output(KEY, *inputs, True)[0], *generator_inputs()
     )
     assert image.shape == (2, size, size, 3)
     assert mu.shape == log_sigma.shape == (2, 8)
+    assert {x.dtype for x in (image, mu, log_sigma)} == {np.dtype("float32")}
 
 
-@pytest.mark.parametrize("fields", [{}, COCO_GENERATOR], ids=["birds", "coco"])
-def test_generator_is_a_function_of_its_noise(fields):
+def test_generator_is_a_function_of_its_noise():
     embedding, z, epsilon = generator_inputs(b=4)
-    module = stage1.Generator(size=16, features=4, condition=8, **fields)
+    module = stage1.Generator(size=16, features=4, condition=8)
     variables, apply = generate(module, embedding, z, epsilon)
     image, mu, log_sigma = apply(variables, embedding, z, epsilon)
     assert image.dtype == mu.dtype == jnp.float32
@@ -94,20 +95,6 @@ def test_generator_is_a_function_of_its_noise(fields):
     assert np.abs(image - other).max() > 1e-3
     np.testing.assert_array_equal(mu, same_mu)
     np.testing.assert_array_equal(log_sigma, same_log_sigma)
-
-
-def test_generator_in_bfloat16_is_close_to_float32():
-    inputs = generator_inputs(b=4)
-    fields = {"size": 16, "features": 4, "condition": 8}
-    variables, apply = generate(stage1.Generator(**fields), *inputs)
-    half = stage1.Generator(**fields, dtype=jnp.bfloat16)
-    again, apply_half = generate(half, *inputs)
-    jax.tree.map(np.testing.assert_array_equal, variables, again)
-    image, _, _ = apply(variables, *inputs)
-    rough, mu, _ = apply_half(variables, *inputs)
-    assert rough.dtype == mu.dtype == jnp.float32
-    difference = np.abs(image - rough)
-    assert 0 < difference.mean() < 0.05
 
 
 @pytest.mark.parametrize("size", [16, 64])
