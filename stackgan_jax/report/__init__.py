@@ -1,0 +1,169 @@
+"""The report of a run: what it draws for unseen captions, how right that is, and how it got there
+(StackGAN, sec. 4)."""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from stackgan_jax import augment, input_pipeline, learners, sample
+from stackgan_jax.errors import UserError
+from stackgan_jax.input_pipeline import Split
+from stackgan_jax.report import facts, page, pictures
+from stackgan_jax.report.accuracy import Judgement, judge
+from stackgan_jax.report.page import Example, Strip
+from stackgan_jax.report.pictures import Nearest, Unseen
+from stackgan_jax.sample import Sampler
+
+SEED = 0  # of everything that a report draws
+WAYS = 2  # pairs of captions to go between
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """What was drawn, and what was found about it.
+
+    Attributes:
+      unseen: captions and pictures.
+      judgement: the attributes found in them; None for data that has none.
+      training: the split that the pictures are compared with, at Stage I's load size.
+      drawn: the training images nearest to the last stage's pictures.
+      real: those nearest to the captions' own images.
+    """
+
+    unseen: Unseen
+    judgement: Judgement | None
+    training: Split
+    drawn: Nearest
+    real: Nearest
+
+    def facts(self) -> dict[str, Any]:
+        """For report.json."""
+        size = self.unseen.drawn["stage1"].shape[1]
+        return {
+            "seed": SEED,
+            "captions_judged": len(self.unseen.captions),
+            **(self.judgement.facts() if self.judgement else {}),
+            "nearest_training_image": {
+                "compared": f"pixels at {size}×{size}, averaged over areas, also in the mirror",
+                "drawn": self.drawn.summary(),
+                "real": self.real.summary(),
+            },
+        }
+
+
+def write(workdir: Path, began: float | None = None) -> Path:
+    """Writes report/index.html and report/report.json into a workdir.
+
+    The same workdir gives the same report: captions and noise come from a fixed seed.
+
+    Args:
+      workdir: of a quickstart, or of a single Stage-I or Stage-II run.
+      began: `time.monotonic()` when the work began, for `seconds`; otherwise they are the seconds
+        of training that the metrics.jsonl of the runs tell.
+    Returns: the page's path.
+    Raises UserError when there is no trained run in `workdir`, or it can't be written.
+    """
+    started, workdir = time.monotonic(), Path(workdir)
+    runs = facts.find_runs(workdir)
+    sampler = sample.load(runs[-1].folder)
+    folder = workdir / "report"
+    with _told(folder):
+        folder.mkdir(exist_ok=True)
+    measured = measure(sampler, folder)
+    content = page.Content(
+        examples=_examples(sampler, measured),
+        noises=_noises(sampler, measured.unseen),
+        ways=_ways(sampler, measured.unseen),
+        logs={run.kind: run.log for run in runs},
+    )
+    known = {
+        "seconds": facts.training_seconds(runs) if began is None else time.monotonic() - began,
+        **facts.of_runs(workdir, runs),
+        **facts.of_data(sampler.config.data, measured.training, measured.unseen.test),
+        **measured.facts(),
+        **facts.of_machine(),
+    }
+    html = page.render(known, content)
+    if jax.process_index() == 0:
+        _save(folder / "report.json", json.dumps(known, indent=2, ensure_ascii=False) + "\n")
+        _save(folder / "index.html", html)
+    print(f"Report in {time.monotonic() - started:.0f} s: {folder / 'index.html'}", flush=True)
+    return folder / "index.html"
+
+
+def measure(sampler: Sampler, folder: Path) -> Measured:
+    """Draws the unseen captions, reads what was drawn and looks for it among the training images.
+
+    The classifier is kept in `folder`.
+    """
+    print(f"Drawing captions of the test split with {sampler.directory} …", flush=True)
+    unseen = pictures.draw_unseen(sampler, SEED)
+    size = unseen.drawn["stage1"].shape[1]
+    load = functools.partial(input_pipeline.load, sampler.config.data)
+    training = load("train", augment.load_size(size))
+    drawn, real = (
+        pictures.nearest(pictures.shrunk(shown, size), training.images)
+        for shown in (unseen.final, unseen.real)
+    )
+    return Measured(unseen, judge(unseen, load, folder, SEED), training, drawn, real)
+
+
+def _examples(sampler: Sampler, measured: Measured) -> list[Example]:
+    unseen, judgement, nearest = measured.unseen, measured.judgement, measured.drawn
+    size = unseen.real.shape[1]
+    training = input_pipeline.load(sampler.config.data, "train", augment.load_size(size))
+    return [
+        Example(
+            caption=unseen.captions[i],
+            drawn={
+                learners.HEADINGS[name]: (drawn[i], judgement.found(name, i) if judgement else {})
+                for name, drawn in unseen.drawn.items()
+            },
+            nearest=(nearest.image(training.images, i, size), float(nearest.distance[i])),
+            real=unseen.real[i],
+        )
+        for i in unseen.shown
+    ]
+
+
+def _noises(sampler: Sampler, unseen: Unseen) -> list[Strip]:
+    chosen = unseen.shown[: sample.CHUNK // pictures.STRIP]
+    rows = pictures.other_noise(sampler, unseen.embeddings[chosen], SEED)
+    return [Strip([unseen.captions[i]], row) for i, row in zip(chosen, rows, strict=True)]
+
+
+def _ways(sampler: Sampler, unseen: Unseen) -> list[Strip]:
+    ends = unseen.shown[-2 * WAYS :]
+    return [
+        Strip(
+            [unseen.captions[a], unseen.captions[b]],
+            pictures.between(sampler, unseen.embeddings[a], unseen.embeddings[b], SEED),
+        )
+        for a, b in zip(ends[::2], ends[1::2], strict=False)
+    ]
+
+
+def _save(path: Path, content: str) -> None:
+    """Writes a file, whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    with _told(path):
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turns a full or unwritable disk into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be written ({error.strerror}); free space, or make the workdir writable."
+        ) from error
