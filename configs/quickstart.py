@@ -37,21 +37,21 @@ def get_config() -> ConfigDict:
         discriminator_learning_rate=6e-4,
         ema_decay=0.99,
     )
-    stage1.update(captions_per_image=1, batch_size=32, steps=4000)
+    stage1.update(captions_per_image=1, batch_size=32, steps=3500)
     stage1.update(log_every=100, preview_every=500, save_every=1000)
 
-    stage2.generator.update(features=24, residual_blocks=2)
-    stage2.discriminator.update(size=128, features=16)
+    stage2.generator.update(features=16, residual_blocks=2)
+    stage2.discriminator.update(size=128, features=12)
     stage2.training.update(
         z_features=32,
         kl_weight=0.1,
         epsilon_scale=0.3,
-        generator_learning_rate=5e-4,
-        discriminator_learning_rate=5e-4,
-        ema_decay=0.98,
+        generator_learning_rate=1e-3,
+        discriminator_learning_rate=2e-4,
+        ema_decay=0.99,
     )
-    stage2.update(captions_per_image=1, batch_size=16, steps=500)
-    stage2.update(log_every=20, preview_every=100, save_every=100)
+    stage2.update(captions_per_image=1, batch_size=8, steps=2500)
+    stage2.update(log_every=100, preview_every=500, save_every=500)
     return ConfigDict(
         {"name": "quickstart", "text_encoder": text_encoder, "stage1": stage1, "stage2": stage2}
     )

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 MARGIN = 6  # pixels between the cells of a grid
+CAPTION_WIDTH = 480  # a page with captions is at least so wide, in pixels
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -44,7 +45,8 @@ def captioned_grid(
     """
     cell = cell or max(max(picture.shape[:2]) for row in rows for picture in row)
     width = max(len(row) for row in rows) * (cell + MARGIN) + MARGIN
-    font = ImageFont.load_default(size=max(10, min(16, cell // 6)))
+    width = max(width, CAPTION_WIDTH) if captions else width
+    font = ImageFont.load_default(size=13)
     line_height = round(font.size * 1.3)
     wrapped = [
         textwrap.wrap(caption, max(8, int(width / (font.size * 0.55)))) or [""]

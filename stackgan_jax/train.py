@@ -16,6 +16,8 @@ from stackgan_jax import configuration, images, learners, mesh
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 
+PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
+
 
 def train(config: ConfigDict, workdir: Path) -> Any:
     """Trains until `config.steps`, going on from the newest checkpoint of `workdir`.
@@ -199,7 +201,7 @@ class Progress:
         """Writes a page of pictures, as a PNG and to TensorBoard with its captions."""
         if not self._writes:
             return
-        grid = images.captioned_grid(page.rows, page.captions, page.headings)
+        grid = images.captioned_grid(page.rows, page.captions, page.headings, cell=PREVIEW_CELL)
         folder = self.workdir / "previews"
         folder.mkdir(exist_ok=True)
         images.save_png(folder / f"step_{self.done:07d}.png", grid)
