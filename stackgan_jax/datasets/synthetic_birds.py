@@ -7,7 +7,7 @@ import time
 
 import tensorflow_datasets as tfds
 
-from stackgan_jax.datasets import birds_attributes, birds_drawing, birds_worker
+from stackgan_jax.datasets import birds_attributes, birds_skeleton, birds_worker
 
 
 @dataclasses.dataclass
@@ -70,7 +70,7 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
     ]
 
     def _info(self):
-        size = birds_drawing.SIZE
+        size = birds_skeleton.SIZE
         names = [kind.name for kind in self.builder_config.plan.species()]
         return tfds.core.DatasetInfo(
             builder=self,
