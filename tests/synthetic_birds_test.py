@@ -1,5 +1,6 @@
 """Preparation of the embedded data set: by name, once, by workers, interrupted or side by side."""
 
+import dataclasses
 import io
 import json
 import subprocess
@@ -57,6 +58,17 @@ def test_workers_draw_the_same_as_this_process():
     assert image.size == (304, 304)
 
 
+def test_a_plan_may_fix_the_direction_and_nothing_else():
+    plan = dataclasses.replace(PLAN, directions=("right",))
+    right, both = (list(birds_worker.examples(p, range(12), 2)) for p in (plan, PLAN))
+    assert {example["attributes"]["direction"] for example in right} == {"right"}
+    assert {example["attributes"]["direction"] for example in both} == {"left", "right"}
+    others = [
+        [{**example["attributes"], "direction": None} for example in each] for each in (right, both)
+    ]
+    assert others[0] == others[1]
+
+
 def test_a_worker_that_cannot_run_is_replaced(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     made = list(birds_worker.examples(PLAN, range(3), workers=2))
@@ -99,7 +111,7 @@ def test_processes_side_by_side_and_what_an_interrupted_one_left(tmp_path):
 def test_bad_names_and_places_are_refused_in_a_sentence(tmp_path):
     with pytest.raises(UserError, match=r"Unknown dataset 'cubs'; choose from .*synthetic_birds"):
         datasets.builder("cubs")
-    with pytest.raises(UserError, match=r"Unknown configuration 'huge'.*small, large, tiny"):
+    with pytest.raises(UserError, match=r"Unknown configuration 'huge'.*small.*, large, tiny"):
         datasets.builder("synthetic_birds", "huge", tmp_path)
     file = tmp_path / "file"
     file.write_text("")
