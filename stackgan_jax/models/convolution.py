@@ -1,68 +1,90 @@
-"""Convolutions, and the exact fused "nearest x2, then 3x3" of the up-blocks (StackGAN, sec. 3.4)."""
+"""Convolutions and the up-blocks' fused "nearest x2, then 3x3" (StackGAN, sec. 3.4), all exact.
 
+Upsampling first and convolving then equals the transpose of a stride-2 convolution by a 4x4 kernel
+(the 3x3 one convolved with a 2x2 box): 4 multiplications per output instead of 9, and the upsampled
+array is never stored. The form is chosen when a program is lowered, by the platform that it is
+lowered for, so a CPU machine compiles for TPU what a TPU would. `cpu_convolution` holds the CPU's.
+"""
+
+import functools
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from stackgan_jax.models import cpu_convolution
+from stackgan_jax.models.cpu_convolution import HALVING, kernel_gradient, plain
+
 FORMS = ("naive", "phases", "transposed")
-_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+# XLA gives the CPU's convolutions to YNNPACK, whose weight gradients crawl; dots may stay there.
+_CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
 
 
-def conv(x, kernel, stride=1, padding="SAME"):
+def conv(
+    x: jax.Array,
+    kernel: jax.Array,
+    stride: int = 1,
+    padding: str | Sequence[tuple[int, int]] = "SAME",
+) -> jax.Array:
     """Convolves x [b, h, w, c] with kernel [kh, kw, c, o] → [b, h', w', o].
 
     `padding` is "SAME", "VALID", or ((top, bottom), (left, right)).
     """
-    return lax.conv_general_dilated(
-        x, kernel, (stride, stride), padding, dimension_numbers=_DIMENSIONS
+    if isinstance(padding, str):
+        strides = (stride, stride)
+        padding = lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    return _conv(x, kernel, stride, tuple(map(tuple, padding)))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def _conv(x, kernel, stride, padding):
+    return lax.platform_dependent(
+        x,
+        kernel,
+        cpu=partial(cpu_convolution.forward, stride=stride, padding=padding),
+        default=partial(plain, stride=stride, padding=padding),
     )
 
 
-def upsample_conv(x, kernel, form=None):
+def _conv_forward(x, kernel, stride, padding):
+    return _conv(x, kernel, stride, padding), (x, kernel)
+
+
+def _conv_backward(stride, padding, residuals, cotangent):
+    return lax.platform_dependent(
+        *residuals,
+        cotangent,
+        cpu=partial(cpu_convolution.backward, stride=stride, padding=padding),
+        default=partial(_plain_backward, stride=stride, padding=padding),
+    )
+
+
+_conv.defvjp(_conv_forward, _conv_backward)
+
+
+def _plain_backward(x, kernel, cotangent, stride, padding):
+    (dx,) = jax.linear_transpose(lambda x: plain(x, kernel, stride, padding), x)(cotangent)
+    return dx, kernel_gradient(x, kernel, cotangent, stride, padding)
+
+
+def upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None = None) -> jax.Array:
     """Doubles x [b, h, w, c] by nearest neighbour, convolves with kernel [3, 3, c, o] SAME.
 
-    → [b, 2h, 2w, o]. Every form gives the same numbers up to rounding; all but "naive" make do
-    with 4 multiplications per output instead of 9 and never store the upsampled x. `form` None
-    takes the fastest one of the platform that the program is compiled for.
+    → [b, 2h, 2w, o]. Every form gives the same numbers up to rounding: "naive" does what it says,
+    "phases" convolves once with the 2x2 kernels of the four outputs that share an input,
+    "transposed" is the transpose of a stride-2 convolution. None takes the fastest: "phases" on
+    CPU, "transposed" elsewhere.
     """
     if form is not None and form not in FORMS:
         raise ValueError(f"Unknown form {form!r} of upsample_conv; choose from {', '.join(FORMS)}.")
     if kernel.shape[:2] != (3, 3):
         raise ValueError(f"upsample_conv takes a 3x3 kernel, not one of shape {kernel.shape}.")
     if form == "naive":
-        return _upsample_conv_naive(x, kernel)
-    return _upsample_conv_fused(x, kernel, form)
-
-
-def _upsample_conv_naive(x, kernel):
-    return conv(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _upsample_conv_fused(x, kernel, form):
-    if form == "phases":
-        return _phases(x, kernel)
-    if form == "transposed":
-        return _transposed(x, kernel)
-    return lax.platform_dependent(x, kernel, cpu=_phases, default=_transposed)
-
-
-def _fused_forward(x, kernel, form):
-    return _upsample_conv_fused(x, kernel, form), (x, kernel)
-
-
-def _fused_backward(form, residuals, cotangent):
-    """dx and dkernel through the stride-2 4x4 convolution that every fused form transposes."""
-    x, kernel = residuals
-    expanded, contract = jax.vjp(_expand, kernel)
-    dx = _downsample(cotangent, expanded)
-    (d_expanded,) = jax.linear_transpose(partial(_downsample, cotangent), expanded)(x)
-    return dx, contract(d_expanded)[0]
-
-
-_upsample_conv_fused.defvjp(_fused_forward, _fused_backward)
+        return plain(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel, 1, "SAME")
+    return _upsample_conv(x, _expand(kernel), form)
 
 
 def _expand(kernel):
@@ -73,39 +95,50 @@ def _expand(kernel):
     return jnp.swapaxes(kernel, 2, 3)
 
 
-def _downsample(y, expanded):
-    """The stride-2 convolution whose transpose is upsample_conv: [b, 2h, 2w, o] → [b, h, w, c]."""
-    return conv(y, expanded, stride=2, padding=((1, 1), (1, 1)))
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _upsample_conv(x, expanded, form):
+    if form == "phases":
+        return cpu_convolution.double(x, expanded)
+    if form == "transposed":
+        return _transposed(x, expanded)
+    return lax.platform_dependent(x, expanded, cpu=cpu_convolution.double, default=_transposed)
 
 
-def _transposed(x, kernel):
+def _upsample_conv_forward(x, expanded, form):
+    return _upsample_conv(x, expanded, form), (x, expanded)
+
+
+def _upsample_conv_backward(form, residuals, cotangent):
+    return lax.platform_dependent(
+        *residuals, cotangent, cpu=cpu_convolution.double_backward, default=_transposed_backward
+    )
+
+
+_upsample_conv.defvjp(_upsample_conv_forward, _upsample_conv_backward)
+
+
+def _transposed(x, expanded):
+    # cuDNN's fast path wants the transpose of a convolution as XLA writes it, not lhs_dilation.
     b, h, w, _ = x.shape
-    y = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
-    return jax.linear_transpose(lambda y: _downsample(y, _expand(kernel)), y)(x)[0]
+    y = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, expanded.shape[2]), x.dtype)
+    return jax.linear_transpose(lambda y: plain(y, expanded, 2, HALVING), y)(x)[0]
 
 
-def _phases(x, kernel):
-    """Each of the four outputs that share an input pixel sees it through a 2x2 kernel."""
-    b, h, w, _ = x.shape
-    rows = []
-    for down in (0, 1):
-        row = []
-        for right in (0, 1):
-            phase_kernel = _phase(_phase(kernel, down, 0), right, 1)
-            padding = ((1 - down, down), (1 - right, right))
-            row.append(conv(x, phase_kernel, padding=padding))
-        rows.append(jnp.stack(row, axis=3))
-    return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, -1)
+def _transposed_backward(x, expanded, cotangent):
+    dx = plain(cotangent, expanded, 2, HALVING)
+    return dx, kernel_gradient(cotangent, expanded, x, 2, HALVING)
 
 
-def _phase(kernel, phase, axis):
-    first, middle, last = (lax.slice_in_dim(kernel, i, i + 1, axis=axis) for i in range(3))
-    taps = [first + middle, last] if phase else [first, middle + last]
-    return jnp.concatenate(taps, axis=axis)
+def compiler_options() -> dict[str, Any]:
+    """What `jax.jit(..., compiler_options=...)` should get on the default backend."""
+    return dict(_accepted_cpu_options()) if jax.default_backend() == "cpu" else {}
 
 
-def compiler_options():
-    """What `jax.jit(..., compiler_options=...)` should get on the default backend: a dict."""
-    if jax.default_backend() != "cpu":
+@functools.cache
+def _accepted_cpu_options():
+    """The CPU's options, or none where this jaxlib doesn't know them: they are experimental."""
+    try:
+        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
         return {}
-    return {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    return _CPU_OPTIONS
