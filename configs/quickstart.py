@@ -41,17 +41,17 @@ def get_config() -> ConfigDict:
     stage1.update(log_every=100, preview_every=500, save_every=1000)
 
     stage2.generator.update(features=16, residual_blocks=2)
-    stage2.discriminator.update(size=128, features=12)
+    stage2.discriminator.update(size=128, features=16)
     stage2.training.update(
         z_features=32,
         kl_weight=0.1,
         epsilon_scale=0.3,
         generator_learning_rate=1e-3,
-        discriminator_learning_rate=2e-4,
+        discriminator_learning_rate=8e-4,
         ema_decay=0.99,
     )
-    stage2.update(captions_per_image=1, batch_size=8, steps=2500)
-    stage2.update(log_every=100, preview_every=500, save_every=500)
+    stage2.update(captions_per_image=1, batch_size=16, steps=1500)
+    stage2.update(log_every=50, preview_every=300, save_every=300)
     return ConfigDict(
         {"name": "quickstart", "text_encoder": text_encoder, "stage1": stage1, "stage2": stage2}
     )

@@ -27,16 +27,22 @@ def load(path: str | Path, argument: str = "") -> ConfigDict:
 
     Raises UserError when there is no such file, or no `get_config` in it.
     """
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.py"))) or "none"
-        raise UserError(f"No config file {path}; in that folder there are: {known}.")
+    path = require_file(path)
     spec = importlib.util.spec_from_file_location(f"stackgan_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} is no config: it defines no get_config(argument).")
     return module.get_config(argument) if argument else module.get_config()
+
+
+def require_file(path: str | Path) -> Path:
+    """`path`; raises UserError, naming the configs beside it, when there is no such file."""
+    path = Path(path)
+    if not path.is_file():
+        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.py"))) or "none"
+        raise UserError(f"No config file {path}; in that folder there are: {known}.")
+    return path
 
 
 def data_set(name: str) -> ConfigDict:

@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from stackgan_jax import configuration
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -49,14 +50,13 @@ def run() -> None:
 
 
 def _train() -> None:
-    from stackgan_jax import stages
-
     if CONFIG.value is None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
-    config = CONFIG.value
-    workdir = Path(WORKDIR.value or f"runs/{config.name}")
-    file = Path(config_flags.get_config_filename(flags.FLAGS["config"]))
-    stages.run(config, workdir, configs=file.parent)
+    file = configuration.require_file(config_flags.get_config_filename(flags.FLAGS["config"]))
+    workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
+    from stackgan_jax import stages
+
+    stages.run(CONFIG.value, workdir, configs=file.parent)
 
 
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
