@@ -22,6 +22,7 @@ from stackgan_jax.report.pictures import Nearest, Unseen
 from stackgan_jax.sample import Sampler
 
 SEED = 0  # of everything that a report draws
+COMPARED = 64  # pixels a side at which pictures are compared with the training images
 WAYS = 2  # pairs of captions to go between
 
 
@@ -32,26 +33,27 @@ class Measured:
     Attributes:
       unseen: captions and pictures.
       judgement: the attributes found in them; None for data that has none.
-      training: the split that the pictures are compared with, at Stage I's load size.
+      size: of the pictures when they are compared with the training images.
+      training: the split of these, at the load size that belongs to `size`.
       drawn: the training images nearest to the last stage's pictures.
       real: those nearest to the captions' own images.
     """
 
     unseen: Unseen
     judgement: Judgement | None
+    size: int
     training: Split
     drawn: Nearest
     real: Nearest
 
     def facts(self) -> dict[str, Any]:
         """For report.json."""
-        size = self.unseen.drawn["stage1"].shape[1]
         return {
             "seed": SEED,
             "captions_judged": len(self.unseen.captions),
             **(self.judgement.facts() if self.judgement else {}),
             "nearest_training_image": {
-                "compared": f"pixels at {size}×{size}, averaged over areas, also in the mirror",
+                "compared": f"pixels at {self.size}×{self.size}, area-averaged, also in the mirror",
                 "drawn": self.drawn.summary(),
                 "real": self.real.summary(),
             },
@@ -83,8 +85,9 @@ def write(workdir: Path, began: float | None = None) -> Path:
         ways=_ways(sampler, measured.unseen),
         logs={run.kind: run.log for run in runs},
     )
+    seconds = facts.training_seconds(runs) if began is None else time.monotonic() - began
     known = {
-        "seconds": facts.training_seconds(runs) if began is None else time.monotonic() - began,
+        "seconds": round(seconds, 1),
         **facts.of_runs(workdir, runs),
         **facts.of_data(sampler.config.data, measured.training, measured.unseen.test),
         **measured.facts(),
@@ -105,14 +108,14 @@ def measure(sampler: Sampler, folder: Path) -> Measured:
     """
     print(f"Drawing captions of the test split with {sampler.directory} …", flush=True)
     unseen = pictures.draw_unseen(sampler, SEED)
-    size = unseen.drawn["stage1"].shape[1]
+    size = min(unseen.real.shape[1], COMPARED)
     load = functools.partial(input_pipeline.load, sampler.config.data)
     training = load("train", augment.load_size(size))
     drawn, real = (
         pictures.nearest(pictures.shrunk(shown, size), training.images)
         for shown in (unseen.final, unseen.real)
     )
-    return Measured(unseen, judge(unseen, load, folder, SEED), training, drawn, real)
+    return Measured(unseen, judge(unseen, load, folder, SEED), size, training, drawn, real)
 
 
 def _examples(sampler: Sampler, measured: Measured) -> list[Example]:

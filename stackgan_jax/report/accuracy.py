@@ -29,19 +29,19 @@ class Judgement:
       judged: the attributes that it reads well enough.
       wanted: for each caption what it names of those, attribute → value.
       shares: "stage1", "stage2", "real", "chance" → what `attributes.score` gives.
-      read: "stage1", "stage2" → index of a shown picture → what the classifier reads in it.
+      read: "stage1", "stage2" → attribute → `[n]` values that the classifier reads.
     """
 
     held_out: Mapping[str, float]
     judged: Sequence[str]
     wanted: Sequence[Mapping[str, str]]
     shares: Mapping[str, Mapping[str, float]]
-    read: Mapping[str, Mapping[int, Mapping[str, str]]]
+    read: Mapping[str, Mapping[str, np.ndarray]]
 
     def found(self, kind: str, index: int) -> dict[str, tuple[str, str]]:
-        """Attribute → (value wanted, value read) for a picture that is shown."""
-        read = self.read[kind][index]
-        return {name: (value, read[name]) for name, value in self.wanted[index].items()}
+        """Attribute → (value wanted, value read) for one picture."""
+        read = self.read[kind]
+        return {name: (value, str(read[name][index])) for name, value in self.wanted[index].items()}
 
     def facts(self) -> dict[str, Any]:
         """For report.json."""
@@ -81,12 +81,14 @@ def judge(
     classifier = trained(load, folder, seed)
     named = [attributes_named(caption) for caption in unseen.captions]
     wanted = [{name: each[name] for name in classifier.judged if name in each} for each in named]
+    drawn = {kind: to_float(pictures) for kind, pictures in unseen.drawn.items()}
+    real = to_float(unseen.real)
+    read = {kind: classifier.read(each) for kind, each in drawn.items()}
     shares = {
-        kind: attributes.score(classifier, to_float(drawn), wanted)
-        for kind, drawn in {**unseen.drawn, "real": unseen.real}.items()
+        kind: attributes.score(classifier, each, wanted)
+        for kind, each in {**drawn, "real": real}.items()
     }
-    shares["chance"] = attributes.chance(classifier, to_float(unseen.real), wanted)
-    read = {kind: _read(classifier, drawn, unseen.shown) for kind, drawn in unseen.drawn.items()}
+    shares["chance"] = attributes.chance(classifier, real, wanted)
     return Judgement(classifier.accuracy, classifier.judged, wanted, shares, read)
 
 
@@ -117,24 +119,16 @@ class _Progress:
     """Says now and then how far the classifier is."""
 
     def __init__(self):
-        self.began = self.said = time.monotonic()
+        self.began = self.said = None
 
     def __call__(self, done: int, steps: int) -> None:
         now = time.monotonic()
-        if now - self.said >= SAY_EVERY:
+        if done == 1:  # before that it was compiled
+            self.began = self.said = now
+        elif now - self.said >= SAY_EVERY:
             self.said = now
-            left = (now - self.began) / done * (steps - done)
+            left = (now - self.began) / (done - 1) * (steps - done)
             print(f"attribute classifier {done:,}/{steps:,} | ETA {left:.0f} s", flush=True)
-
-
-def _read(
-    classifier: attributes.Judge, drawn: np.ndarray, shown: np.ndarray
-) -> dict[int, dict[str, str]]:
-    values = classifier.read(to_float(drawn[shown]))
-    return {
-        int(i): {name: str(values[name][row]) for name in classifier.judged}
-        for row, i in enumerate(shown)
-    }
 
 
 def _rounded(shares: Mapping[str, float]) -> dict[str, float]:

@@ -63,7 +63,7 @@ def _run(folder: Path) -> Run:
 
 def training_seconds(runs: Sequence[Run]) -> float:
     """Of all runs together."""
-    return round(sum(run.seconds for run in runs), 1)
+    return sum(run.seconds for run in runs)
 
 
 def of_runs(workdir: Path, runs: Sequence[Run]) -> dict[str, Any]:

@@ -211,9 +211,9 @@ def _details(facts: Mapping[str, Any]) -> str:
 
 
 def img(picture: np.ndarray, description: str) -> str:
-    """An embedded picture: PNG where it is small, JPEG above 128 pixels."""
-    small = picture.shape[0] <= 128
-    kind = "PNG" if small else "JPEG"
+    """An embedded picture: PNG up to 128 pixels, JPEG above; the pixels of small ones are shown."""
+    small = picture.shape[0] <= 64
+    kind = "PNG" if picture.shape[0] <= 128 else "JPEG"
     stream = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(picture)).save(stream, kind, quality=90, subsampling=0)
     encoded = base64.b64encode(stream.getvalue()).decode("ascii")

@@ -43,7 +43,7 @@ th:first-child, td:first-child { text-align: left; }
 thead th { color: var(--soft); font-weight: 500; }
 tr.total th { font-weight: 700; } tbody th { font-weight: 400; }
 td.bar { min-width: 110px; background: linear-gradient(to right, var(--bar) var(--share),
-  transparent var(--share)) no-repeat 0 50% / 100% 70%; }
+  transparent var(--share)) no-repeat 0 50% / 94% 70%; }
 table.details td { text-align: left; white-space: normal; }
 .charts { display: grid; gap: 14px;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); }

@@ -27,8 +27,8 @@ def summary(facts: Mapping[str, Any]) -> str:
     )
     remarks = {
         "stage1": "Stage I {}",
-        "real": "real images, read in the same way, {}",
-        "chance": "guessing would get {}",
+        "real": "the captions’ real images, read in the same way, {}",
+        "chance": "chance {}",
     }
     rest = "; ".join(remarks[name].format(percent(colours[name])) for name in others)
     return f"<p><strong>{text}</strong> ({rest}).</p>"
@@ -66,7 +66,7 @@ def _column_shares(facts: Mapping[str, Any], group: str) -> dict[str, float]:
 def _row(facts: Mapping[str, Any], columns: Sequence[str], name: str) -> str:
     shares = _column_shares(facts, name)
     cells = "".join(
-        f'<td class="bar" style="--share:{100 * share:.1f}%">{percent(share)}</td>'
+        f'<td class="bar" style="--share:{100 * share:.1f}%">{percent(share, 1)}</td>'
         for share in map(shares.get, columns)
     )
     own = facts["classifier"]["held_out_accuracy"].get(name)
@@ -84,7 +84,7 @@ def _explanation(classifier: Mapping[str, Any]) -> str:
         "A small classifier, trained on real training images, reads every picture. Counted is "
         "each attribute that a caption names, and how often the classifier finds it in the picture "
         f"drawn for that caption.{seen if colours else ''} Real images are the "
-        "captions’ own; chance is what those of other captions would get. The last column is "
+        "captions’ own; chance is what those of other captions get. The last column is "
         "the share of held-out real images that the classifier reads rightly; only attributes "
         f"that reach {percent(classifier['required'])} there are judged."
     )
