@@ -7,7 +7,7 @@ elsewhere (32 pixels from Stage I, 128 from Stage II), the networks narrow, the 
 and the conditioning augmentation's KL term light. A stage's values are changed as
 --config.stage1.steps=20000.
 
-Result: not yet run.
+Result: in the README, with command, hardware and date.
 """
 
 from pathlib import Path

@@ -41,25 +41,25 @@ def train(config: ConfigDict, workdir: Path) -> Any:
         print(f"Going on from step {start:,} of {workdir}.", flush=True)
     progress = Progress(config, workdir, start)
     progress.overview(learner.parameters(state))
-    with StopRequests() as stop:
-        for step, batch in _batches(learner, devices, start, config.steps):
-            state, metrics = learner.step(state, batch)
-            done = progress.count(step, metrics)
-            last = done == config.steps
-            if done % config.log_every == 0 or last or stop.requested:
-                progress.report()
-            if learner.preview and (done % config.preview_every == 0 or last):
-                progress.preview(learner.preview(state))
-            if done % config.save_every == 0 or last or stop.requested:
-                progress.refuse_nan()
-                checkpoints.save(done, state, progress.means)
-            if stop.requested:
-                checkpoints.close()
-                progress.close()
-                raise Stopped(stop.requested, done, workdir)
-            checkpoints.check()
+    try:
+        with StopRequests() as stop:
+            for step, batch in _batches(learner, devices, start, config.steps):
+                state, metrics = learner.step(state, batch)
+                done = progress.count(step, metrics)
+                last = done == config.steps
+                if done % config.log_every == 0 or last or stop.requested:
+                    progress.report()
+                if learner.preview and (done % config.preview_every == 0 or last):
+                    progress.preview(learner.preview(state))
+                if done % config.save_every == 0 or last or stop.requested:
+                    progress.refuse_nan()
+                    checkpoints.save(done, state, progress.means)
+                if stop.requested:
+                    raise Stopped(stop.requested, done, workdir)
+                checkpoints.check()
+    finally:  # what has been begun to save is saved, whatever happened
         checkpoints.close()
-    progress.close()
+        progress.close()
     if learner.finish:
         learner.finish(state)
     return state
