@@ -71,6 +71,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             },
             "batch_size": 64,
             "steps": 20_000,
+            "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 100,
             "save_every": 500,

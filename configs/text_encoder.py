@@ -32,6 +32,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
             "batch_size": 64,
             "steps": 1000,
+            "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 1000,
             "save_every": 500,

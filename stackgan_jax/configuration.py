@@ -18,7 +18,17 @@ DATA_SETS = {
 }
 # What may change when a run goes on: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
-    ("name", "steps", "log_every", "preview_every", "save_every", "keep", "text_encoder", "stage1")
+    (
+        "name",
+        "steps",
+        "shard_state",
+        "log_every",
+        "preview_every",
+        "save_every",
+        "keep",
+        "text_encoder",
+        "stage1",
+    )
 )
 
 
@@ -82,9 +92,16 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is."""
-    plain = json.loads(config.to_json_best_effort())
-    flat = _flatten({key: value for key, value in plain.items() if key not in CHANGEABLE})
-    return {key: value for key, value in flat.items() if key != "data.dir"}
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if key.split(".")[0] not in CHANGEABLE and key != "data.dir"
+    }
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """Dotted key → value, as JSON has it, of the whole config."""
+    return _flatten(json.loads(config.to_json_best_effort()))
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

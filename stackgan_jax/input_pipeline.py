@@ -56,23 +56,27 @@ def load(data: Any, split: str, load_size: int) -> Split:
     """
     builder = datasets.builder(data.name, data.builder_config or None, data.dir or None)
     directory = Path(builder.data_path, f"decoded-{data.crop}-{load_size}", split)
-    if jax.process_index() == 0 and not directory.exists():
-        builder = datasets.prepare(data.name, data.builder_config or None, data.dir or None)
-        _decode(builder, split, load_size, data.crop, directory)
-    mesh.wait_for_all_processes(f"decode {directory}")
+
+    def decode() -> None:
+        prepared = datasets.prepare(data.name, data.builder_config or None, data.dir or None)
+        _decode(prepared, split, load_size, data.crop, directory)
+
+    mesh.make_on_each_disk(directory, decode)
     return _open(directory)
 
 
 def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
     """The embeddings of every caption of a split, computed once and kept beside it."""
     path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
-    if jax.process_index() == 0 and not path.exists():
+
+    def embed() -> None:
         flat = [caption for captions in split.captions for caption in captions]
         print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
         partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
         np.save(partial, encoder.embed(flat))
         partial.replace(path)
-    mesh.wait_for_all_processes(f"embed {path}")
+
+    mesh.make_on_each_disk(path, embed)
     counts = [len(captions) for captions in split.captions]
     return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
 

@@ -59,15 +59,23 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     return KINDS[config.kind](config, workdir, devices)
 
 
-def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Callable, Callable]:
-    """`init` and `step` compiled for a mesh: states replicated, batches split, states donated."""
+def _on(
+    config: ConfigDict, devices: jax.sharding.Mesh, init: Callable, step: Callable, *given: Any
+) -> tuple[Callable, Callable]:
+    """`init` and `step` compiled for a mesh: batches split, states donated.
+
+    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
+    """
     everywhere, split = mesh.replicated(devices), mesh.over_batch(devices)
+    states = everywhere
+    if config.get("shard_state", False):
+        states = mesh.over_devices(devices, jax.eval_shape(init, *given))
     return (
-        jax.jit(init, out_shardings=everywhere),
+        jax.jit(init, out_shardings=states),
         jax.jit(
             step,
-            in_shardings=(everywhere, split),
-            out_shardings=everywhere,
+            in_shardings=(states, split),
+            out_shardings=(states, everywhere),
             donate_argnums=0,
             compiler_options=convolution.compiler_options(),
         ),
@@ -86,15 +94,18 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     tokens = [indices(captions) for captions in split.captions]
     key = jax.random.key(config.seed)
     init, step = _on(
+        config,
         devices,
         joint.init,
         lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+        key,
     )
 
     def finish(state: Any) -> None:
+        params = mesh.gathered(devices, state.params["text"])
         if jax.process_index() == 0:
             captions = [caption for captions in split.captions for caption in captions]
-            encoder = text.CharCnnRnnEncoder.create(joint.text, state.params["text"])
+            encoder = text.CharCnnRnnEncoder.create(joint.text, params)
             text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY)
 
     return Learner(
@@ -122,9 +133,12 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
+        config,
         devices,
         lambda key, prior: game.init(key, encoder.width, prior),
         lambda state, batch: game.step(state, batch, key),
+        key,
+        prior_variables,
     )
     return Learner(
         init=lambda key: init(key, prior_variables),

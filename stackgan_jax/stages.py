@@ -4,6 +4,7 @@ the stages of a quickstart with a report at the end."""
 import time
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, text
@@ -46,8 +47,10 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
             stage.text_encoder = str(workdir / "text_encoder")
         if kind == "stage2":
             stage.stage1 = str(workdir / "stage1")
-        print(f"\n== {number}/{len(ORDER)} {stage.name}", flush=True)
+        _say(f"\n== {number}/{len(ORDER)} {stage.name}")
         train(stage, workdir / kind)
+    if jax.process_index():
+        return
     print("\n== report", flush=True)
     page = report.write(workdir, began=began)
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
@@ -58,10 +61,9 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     if _has_text_encoder(workdir) or _has_text_encoder(config.text_encoder):
         return
     file = configs / "text_encoder.py"
-    print(
+    _say(
         f"There is no text encoder in {config.text_encoder}: training it first "
-        f"(--config={file} does this alone).",
-        flush=True,
+        f"(--config={file} does this alone)."
     )
     encoder = configuration.load(file, config.dataset)
     with encoder.unlocked():
@@ -79,6 +81,12 @@ def _require_stage1(config: ConfigDict, workdir: Path) -> None:
         f"`python -m stackgan_jax.main --config=configs/stage1.py{argument} "
         f"--workdir={config.stage1}`, or name another with --config.stage1."
     )
+
+
+def _say(sentence: str) -> None:
+    """Prints it, once for all processes."""
+    if jax.process_index() == 0:
+        print(sentence, flush=True)
 
 
 def _has_text_encoder(path: str | Path) -> bool:
