@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -38,6 +39,8 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
             "process_id": process_id,
         }
     )
+    if process_id and coordinator != AUTO:
+        _wait_for(coordinator, 5 * peer_timeout)
     try:
         jax.distributed.initialize(
             **explicit,
@@ -52,6 +55,24 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
         counts[device.process_index] += 1
     if len(set(counts)) > 1:
         raise UserError(f"The processes have {counts} devices; give every process as many.")
+
+
+def _wait_for(coordinator: str, seconds: int) -> None:
+    """Returns when process 0 listens; JAX would give up with abort(), not with an exception."""
+    host, port = coordinator.rsplit(":", 1)
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"No process 0 answered at --coordinator={coordinator} for {seconds} s "
+                    f"({error.strerror or error}); start it with the same flags and "
+                    "--process_id=0, or mend the address."
+                ) from error
+            time.sleep(0.2)
 
 
 def _why_not(coordinator: str, num_processes: int, process_id: int, error: Exception) -> str:

@@ -46,8 +46,8 @@ def _reason(number: int, workdir: str) -> str:
 checkpoint in {workdir}."
     if number == signal.SIGABRT:
         return (
-            "Another process of this run, or the connection to it, is gone, so this one ended too. "
-            f"{again}"
+            "Another process of this run is gone or never came, or the connection to it broke, so "
+            f"this one ended too. {again}"
         )
     name = signal.Signals(number).name
     memory = ", perhaps for want of memory" if number == signal.SIGKILL else ""
