@@ -68,6 +68,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
                 "flip": True,  # mirror the real images at random
+                "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
             },
             "batch_size": 64,
             "steps": 20_000,

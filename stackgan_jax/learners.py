@@ -166,13 +166,22 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
     Raises UserError when a field of the config is not one of the network's.
     """
     networks = NETWORKS[config.kind]
+    training = dict(config.training)
+    norm = {"batch_norm_groups": training.pop("batch_norm_groups", 1)}
+    if not 1 <= norm["batch_norm_groups"] <= config.batch_size:
+        raise UserError(
+            f"config.training.batch_norm_groups is {norm['batch_norm_groups']}; give a number from "
+            f"1 (the whole batch's statistics) to config.batch_size, {config.batch_size}."
+        )
     try:
-        prior = stage1.Generator(**_typed(stage1_config.generator)) if stage1_config else None
+        prior = None
+        if stage1_config:
+            prior = stage1.Generator(**_typed(stage1_config.generator), **norm)
         return gan.Gan(
-            generator=networks.Generator(**_typed(config.generator)),
-            discriminator=networks.Discriminator(**_typed(config.discriminator)),
+            generator=networks.Generator(**_typed(config.generator), **norm),
+            discriminator=networks.Discriminator(**_typed(config.discriminator), **norm),
             prior=prior,
-            **config.training,
+            **training,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"The config {config.name} can't be built: {error}") from error

@@ -5,6 +5,7 @@ process can speak; and a process that the kernel kills says nothing either.
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -23,6 +24,7 @@ def supervise(workdir: str) -> None:
     child = os.fork()
     if not child:
         _end_with(parent)
+        faulthandler.disable()  # absl's; on abort() it would bury the sentence under all stacks
         return
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))

@@ -108,9 +108,9 @@ def test_a_dead_process_ends_the_run_in_a_sentence(victim, small_config, tmp_pat
     statuses, outputs = run.ended(timeout=120)
     assert time.monotonic() - began < 60  # --peer_timeout=15, on a busy machine
     assert statuses == [1, 1]
-    assert "was ended by SIGKILL, perhaps for want of memory" in outputs[victim]
-    assert "so this one ended too. Start all processes again" in outputs[1 - victim]
-    assert "Traceback" not in outputs[0] + outputs[1]
+    last = [output.splitlines()[-1] for output in outputs]
+    assert "was ended by SIGKILL, perhaps for want of memory" in last[victim]
+    assert "so this one ended too. Start all processes again" in last[1 - victim]
     checkpoints = Checkpoints(tmp_path / "run/checkpoints")
     assert checkpoints.latest >= 2
     assert np.isfinite(checkpoints.metrics()["loss"])
