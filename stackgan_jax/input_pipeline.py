@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stackgan_jax import datasets, mesh
+from stackgan_jax import datasets, mesh, paths
 from stackgan_jax.errors import UserError
 
 Batch = Mapping[str, np.ndarray]
@@ -54,6 +54,7 @@ def load(data: Any, split: str, load_size: int) -> Split:
       split: "train" or "test".
       load_size: side of the stored pictures in pixels.
     """
+    paths.require_local(data.dir, "config.data.dir")
     builder = datasets.builder(data.name, data.builder_config or None, data.dir or None)
     directory = Path(builder.data_path, f"decoded-{data.crop}-{load_size}", split)
 

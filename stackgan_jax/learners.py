@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, text
+from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, paths, text
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
@@ -207,11 +207,11 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
         return None, None
     own = workdir / STAGE1_CONFIG
     if not own.exists() and jax.process_index() == 0:
-        configuration.write(own, configuration.read(Path(config.stage1) / "config.json"))
+        configuration.write(own, configuration.read(paths.folder(config.stage1) / "config.json"))
     mesh.wait_for_all_processes("Stage I")
     if (workdir / "checkpoints").exists():
         return configuration.read(own), None  # comes with the checkpoint
-    saved = Checkpoints(Path(config.stage1) / "checkpoints").restore_part(("ema",))
+    saved = Checkpoints(paths.folder(config.stage1) / "checkpoints").restore_part(("ema",))
     return configuration.read(own), saved["ema"]
 
 

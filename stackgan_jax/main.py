@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stackgan_jax import configuration, supervision
+from stackgan_jax import configuration, paths, supervision
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -69,7 +69,7 @@ def _train() -> None:
     if CONFIG.value is None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
     file = configuration.require_file(config_flags.get_config_filename(flags.FLAGS["config"]))
-    workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
+    workdir = paths.folder(WORKDIR.value or f"runs/{CONFIG.value.name}")
     if not _is_one_of_several():
         from stackgan_jax import stages
 
@@ -129,7 +129,7 @@ def _tell(error: UserError) -> None:
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
     if not workdir.value:
         raise UserError(f"--mode={mode} needs --workdir, the folder of a trained run.")
-    return Path(workdir.value)
+    return paths.folder(workdir.value)
 
 
 def _parse(arguments: list[str]) -> list[str]:

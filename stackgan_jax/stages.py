@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, text
+from stackgan_jax import configuration, paths, text
 from stackgan_jax.errors import UserError
 from stackgan_jax.train import claim, train
 
@@ -51,6 +51,9 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
         train(stage, workdir / kind)
     if jax.process_index():
         return
+    if not isinstance(workdir, Path):
+        print(f"{workdir} is trained; for a report copy it to a local disk.", flush=True)
+        return
     print("\n== report", flush=True)
     page = report.write(workdir, began=began)
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
@@ -68,12 +71,12 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     encoder = configuration.load(file, config.dataset)
     with encoder.unlocked():
         encoder.data = config.data
-    train(encoder, Path(config.text_encoder))
+    train(encoder, paths.folder(config.text_encoder))
 
 
 def _require_stage1(config: ConfigDict, workdir: Path) -> None:
     """Stage I can take days, so a missing one is never started silently."""
-    if (workdir / "checkpoints").exists() or (Path(config.stage1) / "checkpoints").exists():
+    if (workdir / "checkpoints").exists() or (paths.folder(config.stage1) / "checkpoints").exists():
         return
     argument = f":{config.dataset}" if config.dataset else ""
     raise UserError(

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
+from stackgan_jax import paths
 from stackgan_jax.errors import UserError
 from stackgan_jax.models.text import CharCnnRnn, indices
 
@@ -153,14 +154,15 @@ def save_encoder(encoder: Encoder, directory: str | Path) -> Path:
     encoder.json says which encoder it is, arrays.npz holds its weights and normalisation (plain
     arrays, so that one process of many can read or write them alone).
     """
-    directory = Path(directory).absolute()
+    directory = paths.folder(directory).absolute()
+    if not isinstance(directory, Path):  # gs:// knows no rename; what makes it one comes last
+        _write(encoder, directory)
+        return directory
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
-            text = json.dumps(encoder._description(), indent=2)
-            (made / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-            np.savez(made / _ARRAYS, **encoder._all_arrays())
+            _write(encoder, made)
             made.chmod(0o755)
             _replace(directory, made)
         finally:
@@ -171,6 +173,14 @@ def save_encoder(encoder: Encoder, directory: str | Path) -> Path:
             "free space or choose another --workdir."
         ) from error
     return directory
+
+
+def _write(encoder: Encoder, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _ARRAYS).open("wb") as file:
+        np.savez(file, **encoder._all_arrays())
+    text = json.dumps(encoder._description(), indent=2)
+    (directory / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
 
 
 def _replace(directory: Path, made: Path) -> None:
@@ -201,7 +211,7 @@ def find(path: str | Path) -> Path:
 
 
 def _directory_of(path: str | Path) -> Path | None:
-    path = Path(path).absolute()
+    path = paths.folder(path).absolute()
     # Of an encoder, of the workdir of a stage, and of a quickstart's, whose first stage holds it.
     for directory in (path, path / DIRECTORY, path / DIRECTORY / DIRECTORY):
         if (directory / _DESCRIPTION).is_file():
@@ -220,7 +230,10 @@ def load_encoder(path: str | Path) -> Encoder:
                 f"Unknown text encoder {description['encoder']!r} in {directory}; "
                 f"choose from {', '.join(ENCODERS)}."
             )
-        with np.load(directory / _ARRAYS, allow_pickle=False) as archive:
+        with (
+            (directory / _ARRAYS).open("rb") as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
             arrays = {name: archive[name] for name in archive.files}
         weights = {k.removeprefix("weights/"): v for k, v in arrays.items() if k != "shift"}
         common = {"width": description["width"], "scale": description["scale"]}

@@ -76,8 +76,9 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         if jax.process_index() == 0:
             configuration.write(path, config)
     except OSError as error:
+        reason = error.strerror or error
         raise UserError(
-            f"The workdir {workdir} can't be written ({error.strerror}); give another --workdir."
+            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
         ) from error
     mesh.wait_for_all_processes(f"claim {workdir}")
     processes.refuse_if_any(

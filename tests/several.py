@@ -12,7 +12,12 @@ CONFIG = """
 import json
 from ml_collections import ConfigDict
 def get_config():
-    return ConfigDict(json.loads({text!r}))
+    return ConfigDict(tuples(json.loads({text!r})))
+
+def tuples(tree):
+    if isinstance(tree, dict):
+        return {{key: tuples(value) for key, value in tree.items()}}
+    return tuple(tree) if isinstance(tree, list) else tree
 """
 
 
