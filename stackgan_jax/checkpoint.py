@@ -31,7 +31,7 @@ class Checkpoints:
         best: str = "",
         best_mode: str = "min",
     ):
-        self.directory = paths.folder(directory).absolute()
+        self.directory = paths.absolute(directory)
         policies = [checkpoint_managers.LatestN(newest)]
         if every:
             policies.append(checkpoint_managers.EveryNSteps(every))

@@ -24,6 +24,12 @@ def folder(path: str | os.PathLike) -> Any:
     return Path(text)
 
 
+def absolute(path: str | os.PathLike) -> Any:
+    """`folder(path)`, from the root; epath's own `absolute` puts gs:// below the current folder."""
+    found = folder(path)
+    return found.absolute() if isinstance(found, Path) else found
+
+
 def require_local(path: str | os.PathLike, what: str) -> None:
     """Raises UserError for a path on gs://."""
     if os.fspath(path).startswith(REMOTE):

@@ -154,7 +154,7 @@ def save_encoder(encoder: Encoder, directory: str | Path) -> Path:
     encoder.json says which encoder it is, arrays.npz holds its weights and normalisation (plain
     arrays, so that one process of many can read or write them alone).
     """
-    directory = paths.folder(directory).absolute()
+    directory = paths.absolute(directory)
     if not isinstance(directory, Path):  # gs:// knows no rename; what makes it one comes last
         _write(encoder, directory)
         return directory
@@ -211,7 +211,7 @@ def find(path: str | Path) -> Path:
 
 
 def _directory_of(path: str | Path) -> Path | None:
-    path = paths.folder(path).absolute()
+    path = paths.absolute(path)
     # Of an encoder, of the workdir of a stage, and of a quickstart's, whose first stage holds it.
     for directory in (path, path / DIRECTORY, path / DIRECTORY / DIRECTORY):
         if (directory / _DESCRIPTION).is_file():

@@ -17,7 +17,8 @@ def test_a_local_folder_stays_a_path():
 def test_a_bucket_keeps_its_two_slashes():
     folder = paths.folder("gs://bucket/birds")
     assert str(folder / "checkpoints") == "gs://bucket/birds/checkpoints"
-    assert str(folder.absolute()) == str(folder)
+    assert str(paths.absolute(folder)) == str(folder)
+    assert paths.absolute("runs") == Path("runs").absolute()
 
 
 def test_what_needs_a_local_disk_says_so(small_config):

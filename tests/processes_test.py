@@ -121,10 +121,12 @@ def test_a_dead_process_ends_the_run_in_a_sentence(victim, small_config, tmp_pat
 
 
 @pytest.mark.slow
-def test_processes_that_disagree_end_at_once_with_what_differs(small_config, tmp_path):
+@pytest.mark.parametrize("cluster", [None, several.slurm])
+def test_processes_that_disagree_end_at_once_with_what_differs(cluster, small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
     own = [[], ["--config.batch_size=4"]]
-    statuses, outputs = several.Run(2, 1, config, tmp_path / "run", own=own).ended(timeout=120)
+    run = several.Run(2, 1, config, tmp_path / "run", own=own, cluster=cluster)
+    statuses, outputs = run.ended(timeout=120)
     assert statuses == [1, 1]
     for output in outputs:
         assert "batch_size is 8 in process 0, 4 in process 1" in output

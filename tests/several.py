@@ -34,13 +34,26 @@ def free_port() -> int:
         return any_port.getsockname()[1]
 
 
+def slurm(number: int, count: int) -> dict[str, str]:
+    """What Slurm tells each process of a step."""
+    return {
+        "SLURM_JOB_ID": str(os.getpid()),
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_STEP_NUM_TASKS": str(count),
+        "SLURM_NTASKS": str(count),
+        "SLURM_PROCID": str(number),
+        "SLURM_LOCALID": str(number),
+    }
+
+
 class Run:
     """`count` processes of `devices` devices each, training `config` into `workdir`.
 
-    `flags`: for all; `own`: for each process, its own.
+    `flags`: for all; `own`: for each process, its own; `cluster`: `slurm`, where no flag says who
+    they are.
     """
 
-    def __init__(self, count, devices, config, workdir, *flags, own=None, cwd=None):
+    def __init__(self, count, devices, config, workdir, *flags, own=None, cwd=None, cluster=None):
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
@@ -53,14 +66,14 @@ class Run:
             several = [address, f"--num_processes={count}", f"--process_id={number}"]
             command = [sys.executable, "-m", "stackgan_jax.main", f"--config={config}"]
             command += [f"--workdir={workdir}", "--peer_timeout=15", *flags]
-            command += (several if count > 1 else []) + (own[number] if own else [])
+            command += ([] if count == 1 or cluster else several) + (own[number] if own else [])
             self.processes.append(
                 subprocess.Popen(
                     command,
                     stdout=subprocess.PIPE,
                     stderr=subprocess.STDOUT,
                     text=True,
-                    env=environment,
+                    env=environment | (cluster(number, count) if cluster else {}),
                     cwd=cwd[number] if cwd else None,
                 )
             )
