@@ -1,5 +1,6 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
+import contextlib
 import json
 import math
 import time
@@ -69,17 +70,12 @@ def train(config: ConfigDict, workdir: Path) -> Any:
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Makes `workdir` the run of `config`, or raises UserError where it is another's."""
     path = workdir / "config.json"
-    try:
+    with _writable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             configuration.refuse_another(configuration.read(path), config, workdir)
         if jax.process_index() == 0:
             configuration.write(path, config)
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(
-            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
-        ) from error
     mesh.wait_for_all_processes(f"claim {workdir}")
     processes.refuse_if_any(
         ""
@@ -87,6 +83,22 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "
         "on a file system that all hosts share, or on gs://."
     )
+
+
+@contextlib.contextmanager
+def _writable(workdir: Path) -> Iterator[None]:
+    """Raises UserError for what a disk raises, or any of the libraries that reach gs://."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(workdir, Path) and not isinstance(error, OSError):
+            raise
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0][:200]
+        raise UserError(
+            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
+        ) from error
 
 
 def _batches(
