@@ -15,6 +15,16 @@ DATA_SETS = {
     "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
     "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
     "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
+    # Anyone's pictures in `path`; what counts as a class, and what is held out where the folder
+    # doesn't say: datasets/splitting.py.
+    "folder": {
+        "name": "folder",
+        "builder_config": "",
+        "crop": "square",
+        "classes": "auto",
+        "test_fraction": 0.1,
+        "split_seed": 0,
+    },
 }
 # Where the data lie: the user's files (path), what is made of them (dir; "" for ~/.cache); and the
 # share of images that may be damaged.

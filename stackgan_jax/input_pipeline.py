@@ -21,6 +21,8 @@ from stackgan_jax import datasets, mesh
 from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
 
+DATA = "data.json"  # in a run: what its data were
+EMBEDDED_AT_ONCE = 1 << 13  # captions, so that memory is bounded
 Batch = Mapping[str, np.ndarray]
 
 
@@ -65,6 +67,40 @@ def load(data: Any, split: str, load_size: int) -> Split:
     return _open(directory)
 
 
+def claim(split: Split, workdir: Path) -> None:
+    """Notes in a run what its data are, wherever they lie; UserError where it began with others."""
+    path = workdir / DATA
+    here = preparation.facts(split.directory)
+    here = {name: here[name] for name in ("source", "images", "fingerprint")}
+    if (there := _noted(workdir)) and there["fingerprint"] != here["fingerprint"]:
+        raise UserError(
+            f"{workdir} was trained on {there['images']:,} images of {there['source']}, and these "
+            f"are {here['images']:,} images of {here['source']} with other contents; give another "
+            "--workdir, or the pictures and captions as they were."
+        )
+    if jax.process_index() == 0:
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(here, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def tell_of_other_data(split: Split, encoder_run: Path) -> None:
+    """Says so where the text encoder was trained on other data, which may be meant or a mistake."""
+    there, here = _noted(encoder_run), preparation.facts(split.directory)
+    if there and there["fingerprint"] != here["fingerprint"] and jax.process_index() == 0:
+        print(
+            f"The text encoder of {encoder_run} was trained on other data: "
+            f"{there['images']:,} images of {there['source']}. "
+            "--config.text_encoder names another.",
+            flush=True,
+        )
+
+
+def _noted(workdir: Path) -> dict[str, Any] | None:
+    path = workdir / DATA
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
 def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
     """The embeddings of every caption of a split, computed once and kept beside it."""
     path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
@@ -72,7 +108,11 @@ def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
         flat = [caption for captions in split.captions for caption in captions]
         print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
         partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-        np.save(partial, encoder.embed(flat))
+        embedded = np.lib.format.open_memmap(partial, "w+", np.float32, (len(flat), encoder.width))
+        for start in range(0, len(flat), EMBEDDED_AT_ONCE):
+            stop = start + EMBEDDED_AT_ONCE
+            embedded[start:stop] = encoder.embed(flat[start:stop])
+        embedded.flush()
         partial.replace(path)
     mesh.wait_for_all_processes(f"embed {path}")
     counts = [len(captions) for captions in split.captions]

@@ -7,6 +7,7 @@ import pathlib
 import shutil
 from typing import Any
 
+from stackgan_jax.datasets.folder import FolderSource
 from stackgan_jax.datasets.locking import locked, unwritable
 from stackgan_jax.datasets.records import Source
 from stackgan_jax.errors import UserError
@@ -22,11 +23,14 @@ def source(data: Any) -> Source:
     """The source of a config's records, prepared when they are asked for.
 
     Args:
-        data: `config.data`: `name`, `builder_config` and `dir`.
+        data: `config.data`: `name`, `builder_config` and `dir`; `path` and more for a folder.
 
     Raises:
-        UserError: the name or the configuration is unknown, or the directory cannot be made.
+        UserError: the name or the configuration is unknown, the directory cannot be made, or the
+            folder with the user's pictures is not there.
     """
+    if data.name == "folder":
+        return FolderSource(data, directory(data.dir))
     from stackgan_jax.datasets.tfds_source import TfdsSource
 
     wanted = (data.name, data.builder_config or None, data.dir or None)
@@ -55,7 +59,8 @@ def builder(name, config=None, data_dir=None):
         UserError: the name or the configuration is unknown, or the directory cannot be made.
     """
     if name not in BUILDERS:
-        raise UserError(f"Unknown dataset {name!r}; choose from {', '.join(sorted(BUILDERS))}.")
+        choices = ", ".join(sorted([*BUILDERS, "folder"]))
+        raise UserError(f"Unknown dataset {name!r}; choose from {choices}.")
     module, class_name = BUILDERS[name]
     kind = getattr(importlib.import_module(module), class_name)
     configs = [known.name for known in kind.BUILDER_CONFIGS]

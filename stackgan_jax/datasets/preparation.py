@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from stackgan_jax.errors import UserError
 
 FORMAT = 2  # of what is written; another number makes another place
 PROBLEMS = "problems.txt"
+LEFT_OUT = "left_out.txt"
 FACTS = "facts.json"
 
 
@@ -38,7 +39,7 @@ def prepare(source: Source, split: str, load_size: int, crop: str, max_damaged: 
 
     Leaves: images.npy uint8 `[n, load_size, load_size, 3]`, labels.npy int32 `[n]`, captions.json,
     attributes.npz, sizes.npy int32 `[n, 2]` (width, height as shown), digests.npy (of the files),
-    names.json, facts.json, problems.txt.
+    names.json, facts.json, problems.txt, left_out.txt.
 
     Raises:
       UserError: unknown crop or split, nothing to decode, more damaged images than `max_damaged`
@@ -102,7 +103,14 @@ def _write(
             writer.add(record, *result)
             progress(done)
     source.finish()
-    writer.finish(split=split, load_size=load_size, crop=crop, left_out=len(source.left_out()))
+    writer.finish(
+        left_out=source.left_out(),
+        source=source.name,
+        split=split,
+        load_size=load_size,
+        crop=crop,
+        remarks=list(source.remarks()),
+    )
     if writer.problems:
         print(f"{len(writer.problems):,} images can't be used: {directory / PROBLEMS}", flush=True)
     partial.rename(directory)
@@ -183,7 +191,7 @@ class Writer:
         known = [captions, record.label, sorted(attributes.items())]
         self._fingerprint.update(digest + json.dumps(known, default=int).encode())
 
-    def finish(self, **known) -> None:
+    def finish(self, left_out: Sequence[str], **known) -> None:
         """Writes all but the images, which are written by then."""
         names = self._attributes[0] if self._attributes else {}
         attributes = {
@@ -197,7 +205,9 @@ class Writer:
         self._text("captions.json", json.dumps(self._captions))
         self._text("names.json", json.dumps(self._names))
         self._text(PROBLEMS, "".join(f"{line}\n" for line in self.problems))
+        self._text(LEFT_OUT, "".join(f"{line}\n" for line in left_out))
         known |= {
+            "left_out": len(left_out),
             "images": len(self._labels),
             "damaged": len(self.problems),
             "records": len(self._labels) + len(self.problems),

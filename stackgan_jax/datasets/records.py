@@ -71,5 +71,8 @@ class Source(Protocol):
     def left_out(self) -> Sequence[str]:
         """What the source holds and no record stands for, a line each: `a.jpg: no caption`."""
 
+    def remarks(self) -> Sequence[str]:
+        """What a person should know of classes and splits, a sentence each."""
+
     def finish(self) -> None:
         """Raises UserError where the source has changed while it was read."""

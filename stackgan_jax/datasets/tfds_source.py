@@ -45,6 +45,9 @@ class TfdsSource:
     def left_out(self) -> Sequence[str]:
         return ()
 
+    def remarks(self) -> Sequence[str]:
+        return ()
+
     def finish(self) -> None:
         """A prepared builder does not change."""
 
