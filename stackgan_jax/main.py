@@ -54,7 +54,8 @@ def run() -> None:
 def _train() -> None:
     if CONFIG.value is None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
-    file = configuration.require_file(config_flags.get_config_filename(flags.FLAGS["config"]))
+    file, *_ = config_flags.get_config_filename(flags.FLAGS["config"]).split(":", 1)
+    file = configuration.require_file(file)
     workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
     from stackgan_jax import stages
 

@@ -80,6 +80,12 @@ class FolderSource:
                 f"None of the {len(rows):,} pictures in {self.name} has a caption; write them in "
                 f"{LAYOUTS}."
             )
+        if len(usable) < 2 and broken:
+            reasons = "; ".join(f"{row.name}: {row.problem}" for row in broken[:3])
+            raise UserError(
+                f"{len(broken):,} of {len(rows):,} pictures in {self.name} can't be used, and too "
+                f"few are left: {reasons}{' …' if len(broken) > 3 else ''}. Mend them."
+            )
         left += [f"{name}: no caption" for name in without]
         return self._sorted_out(usable, broken, left)
 
