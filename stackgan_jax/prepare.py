@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import augment, images, input_pipeline, stages
 from stackgan_jax.datasets import preparation
+from stackgan_jax.datasets.locking import locked
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.models.text import ALPHABET, LENGTH
 
@@ -29,8 +30,9 @@ def prepare(config: ConfigDict) -> None:
         told = summary(splits)
         folder = splits["train"].directory.parent
         sheet = folder / CONTACT_SHEET
-        images.save_png(sheet, contact_sheet(splits["train"]))
-        (folder / SUMMARY).write_text(told + "\n", encoding="utf-8")
+        with locked(sheet):  # from another process that prepares the same
+            images.save_png(sheet, contact_sheet(splits["train"]))
+            (folder / SUMMARY).write_text(told + "\n", encoding="utf-8")
         print(f"{told}\nContact sheet: {sheet}", flush=True)
 
 
@@ -126,7 +128,7 @@ def _duplicates(splits: Mapping[str, Split]) -> list[str]:
     shared = len(set(digests["train"]) & set(digests["test"]))
     if not twice:
         return []
-    return [f"{twice:,} images are copies of another, byte for byte; {shared:,} across the splits."]
+    return [f"Copies of another image, byte for byte: {twice:,}; across the splits: {shared:,}."]
 
 
 def _digests(directory: Path) -> list[bytes]:
