@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import sys
 import tarfile
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stackgan_jax import configuration, datasets, input_pipeline
+from stackgan_jax import configuration, datasets, input_pipeline, sample, stages, text
 from stackgan_jax.datasets import folder_layouts, preparation
 from stackgan_jax.datasets.annotations import clean
 from stackgan_jax.errors import UserError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 def picture(number=0, kind="PNG", size=(8, 8)):
@@ -237,6 +240,25 @@ def test_a_shard_that_is_cut_off_is_refused(mine):
         (mine / "x.tar").write_bytes(content[:length])
         with pytest.raises(UserError, match="no whole, uncompressed tar"):
             contents(mine)
+
+
+def test_a_run_and_hidden_files_in_the_folder_are_not_its_pictures(mine):
+    folder_of(mine, 10)
+    before = datasets.source(data(mine)).directory
+    run = {"runs/x/config.json": "{}", "runs/x/previews/1.png": picture(), "notes.md": "x"}
+    put(mine, run | {"._1.png": b"", ".cache/a.png": b"", "runs/x/checkpoints/0": b""})
+    source = datasets.source(data(mine))
+    assert source.directory == before and source.count("train") == 9
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="others refuse such names")
+def test_names_that_are_no_text(mine):
+    for number in range(3):
+        os.makedirs(os.fsencode(mine) + b"/\xff", exist_ok=True)
+        with open(os.fsencode(mine) + b"/\xff/%d.png" % number, "wb") as file:
+            file.write(picture(number))
+    assert set(by_name(mine)) == {f"?/{number}.png" for number in range(3)}
+    assert len(prepared(mine)) + len(prepared(mine, "test")) == 3
 
 
 def test_links_are_followed_once(mine):
@@ -484,3 +506,35 @@ def test_a_large_table_of_captions_is_kept_as_it_is(mine):
     both = [*prepared(mine).captions, *prepared(mine, "test").captions]
     assert sorted(both) == sorted([text] for text in captions)
     assert np.load(prepared(mine).directory / "sizes.npy").tolist() == [[8, 8]] * 3
+
+
+@pytest.mark.slow
+def test_from_one_class_without_a_split_to_pictures(mine, small_config, capsys):
+    """All of it on 24 pictures of one class; then other pictures are refused."""
+    put(mine, {f"cat/{i}.png": picture(i, size=(30 + i, 40)) for i in range(24)})
+    put(mine, {f"cat/{i}.txt": f"a cat with {i} legs" for i in range(24)})
+    runs = mine.parent / "runs"
+
+    def config(kind, **changes):
+        made = small_config(kind, text_encoder=str(runs / "text_encoder"), **changes)
+        with made.unlocked():
+            made.data, made.dataset = data(mine), "folder"
+        return made
+
+    encoder = small_config("text_encoder")
+    with encoder.unlocked():
+        encoder.data, encoder.dataset = data(mine), "folder"
+    stages.run(encoder, runs / "text_encoder", CONFIGS)
+    stages.run(config("stage1"), runs / "stage1", CONFIGS)
+    stages.run(config("stage2", stage1=str(runs / "stage1")), runs / "stage2", CONFIGS)
+    assert len(list((runs / "stage2" / "previews").iterdir())) == 1
+    pictures = sample.generate(runs / "stage2", text.embed(runs / "stage2", ["a dog"]), seed=0)
+    assert pictures["stage2"].shape == (1, 64, 64, 3)
+    put(mine, {"cat/0.txt": "a cat with a hat"})
+    with pytest.raises(UserError, match="with other contents"):
+        stages.run(config("stage1", steps=6), runs / "stage1", CONFIGS)
+    put(mine, {"cat/0.txt": "a cat with 0 legs"})
+    stages.run(config("stage1", steps=6), runs / "stage1", CONFIGS)
+    capsys.readouterr()
+    with pytest.raises(UserError, match="batch_size 64 is more than the 22 images"):
+        stages.run(config("stage1", batch_size=64), runs / "other", CONFIGS)

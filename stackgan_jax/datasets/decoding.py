@@ -93,7 +93,9 @@ def _decode(image: Image.Image, size: int, crop: str, box: Box | None) -> Pictur
     pixels = image.size[0] * image.size[1]
     if pixels > MAX_PIXELS:
         raise DamagedImage(f"{width}x{height} is more than {MAX_PIXELS:,} pixels")
-    with _large if pixels > LARGE_PIXELS else contextlib.nullcontext():
+    # A progressive JPEG keeps all its coefficients, however much it is reduced.
+    large = max(pixels, width * height // 4) > LARGE_PIXELS
+    with _large if large else contextlib.nullcontext():
         shown = to_rgb(image)
         if turn in _TURNS:
             shown = shown.transpose(_TURNS[turn])

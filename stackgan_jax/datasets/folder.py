@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_jax.datasets import folder_layouts, splitting
-from stackgan_jax.datasets.annotations import readable
+from stackgan_jax.datasets.annotations import IMAGES, readable
 from stackgan_jax.datasets.records import Record
 from stackgan_jax.errors import UserError
 
@@ -21,6 +21,7 @@ LAYOUTS = (
     "metadata.jsonl or metadata.csv (file_name, text), a .txt beside each image, sub-folders named "
     "as their classes, or .tar shards"
 )
+A_RUN = {"config.json", "checkpoints"}  # what tells a run's folder from a folder of pictures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,8 @@ class FolderSource:
         rows = folder_layouts.read({name: self.path / name for name in self._listing}, left)
         if not rows:
             raise UserError(
-                f"There are no pictures in {self.name}: JPEG, PNG, WebP and GIF files and .tar "
-                f"shards were looked for among its {len(self._listing):,} files."
+                f"There are no pictures in {self.name}: files ending in {', '.join(IMAGES)} and "
+                ".tar were looked for, in its sub-folders too."
             )
         broken = [row for row in rows if row.problem]
         usable = [row for row in rows if not row.problem and row.annotation.captions]
@@ -110,9 +111,10 @@ class FolderSource:
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Path below the folder → (bytes, time of change in ns), sorted, hidden files left aside.
+    """Path below the folder → (bytes, time of change in ns) of the files that count, sorted.
 
-    Links are followed, each folder is visited once. A link that leads nowhere has size -1.
+    Hidden files are left aside, and runs of this program that are kept there. Links are followed,
+    each folder is visited once. A link that leads nowhere has size -1.
     """
     found = {}
     visited = set()
@@ -126,14 +128,15 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
                 continue
             visited.add(real)
             with os.scandir(here) as entries:
-                for entry in entries:
-                    name = f"{below}/{entry.name}" if below else entry.name
-                    if entry.name.startswith((".", "__MACOSX")):
-                        continue
-                    if entry.is_dir():
-                        waiting.append(name)
-                    else:
-                        found[name] = _stamp(entry)
+                entries = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
+            if {entry.name for entry in entries} >= A_RUN:
+                continue
+            for entry in entries:
+                name = f"{below}/{entry.name}" if below else entry.name
+                if entry.is_dir():
+                    waiting.append(name)
+                elif folder_layouts.counts(name):
+                    found[name] = _stamp(entry)
         except OSError as error:
             raise UserError(
                 f"The folder {readable(str(here))} can't be read ({error.strerror}); "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from stackgan_jax.datasets import annotations, tar_shards
 from stackgan_jax.datasets.annotations import (
+    IMAGES,
     MAX_TEXT,
     Annotation,
     Row,
@@ -55,6 +56,12 @@ def read(files: Files, left: Left) -> list[Row]:
     return _in_classes(files, images, left)
 
 
+def counts(name: str) -> bool:
+    """Whether a file of that name can matter to a layout."""
+    lower = name.lower()
+    return is_image(name) or lower.endswith((".txt", ".tar")) or lower.endswith(METADATA)
+
+
 def _with_metadata(files: Files, metadata: list[str], images: list[str], left: Left) -> list[Row]:
     rows: dict[str, Row] = {}
     known = {unicodedata.normalize("NFC", name): name for name in files}
@@ -83,7 +90,9 @@ def _with_metadata(files: Files, metadata: list[str], images: list[str], left: L
 def _found(name: str, files: Files) -> Row:
     if name in files:
         return Row(readable(name), Location(files[name]))
-    return Row(readable(name), None, problem="there is no such file")
+    known = is_image(name)
+    problem = "there is no such file" if known else f"not one of {', '.join(IMAGES)}"
+    return Row(readable(name), None, problem=problem)
 
 
 def _file_name(fields: Mapping, folder: str) -> str:
