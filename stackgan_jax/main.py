@@ -102,7 +102,7 @@ def main(_: list[str]) -> None:
         print(f"stackgan_jax: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("\nInterrupted before training; the same command begins again.", file=sys.stderr)
+        print("\nInterrupted; the same command begins again.", file=sys.stderr)
         sys.exit(130)
     except Stopped as stopped:
         print(stopped, flush=True)

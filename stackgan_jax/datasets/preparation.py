@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -111,9 +112,20 @@ def _write(
         crop=crop,
         remarks=list(source.remarks()),
     )
-    if writer.problems:
-        print(f"{len(writer.problems):,} images can't be used: {directory / PROBLEMS}", flush=True)
+    _tell(source, split, writer, directory)
     partial.rename(directory)
+
+
+def _tell(source: Source, split: str, writer: "Writer", directory: Path) -> None:
+    """Says how much is missing; what is left out concerns the whole source and is said once."""
+    left_out = source.left_out() if split == "train" else ()
+    for missing, what, listed in (
+        (writer.problems, "images can't be used", PROBLEMS),
+        (left_out, "files are left out", LEFT_OUT),
+    ):
+        if missing:
+            told = f"{source.name}: {len(missing):,} {what}: {directory / listed}"
+            print(told, file=sys.stderr, flush=True)
 
 
 Decoded = tuple[decoding.Picture | decoding.DamagedImage, bytes]
