@@ -345,6 +345,15 @@ def test_a_run_refuses_other_data(mine, tmp_path):
         input_pipeline.claim(prepared(mine), run)
 
 
+def test_an_encoder_trained_on_other_data_is_told_of(mine, tmp_path, capsys):
+    folder_of(mine, 10)
+    input_pipeline.claim(prepared(mine), tmp_path)
+    input_pipeline.tell_of_other_data(prepared(mine), tmp_path)
+    assert "other data" not in capsys.readouterr().out
+    input_pipeline.tell_of_other_data(prepared(mine, "test"), tmp_path)
+    assert "was trained on other data: 9 images of the folder" in capsys.readouterr().out
+
+
 def test_what_an_interrupted_preparation_left_is_swept(mine):
     folder_of(mine, 10)
     source = datasets.source(data(mine))

@@ -5,33 +5,13 @@ import json
 import subprocess
 import sys
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-# Prepares a folder at 304 pixels, streams an epoch, and prints the peak of anonymous memory: what
-# the process itself holds, without the pages of files that the system may drop at any time.
-PROGRAM = """
-import sys, threading, time
-from stackgan_jax import configuration, input_pipeline
-peak = 0
-def watch():
-    global peak
-    while True:
-        with open("/proc/self/status") as file:
-            told = dict(line.split(":", 1) for line in file)
-        peak = max(peak, int(told["RssAnon"].split()[0]))
-        time.sleep(0.02)
-threading.Thread(target=watch, daemon=True).start()
-data = configuration.data_set("folder")
-data.update(path=sys.argv[1], dir=sys.argv[2])
-split = input_pipeline.load(data, "train", 304)
-order = input_pipeline.epoch_order
-for step in range(len(split) // 64):
-    split.images[order(0, step, 64, len(split))].sum()
-print(len(split), peak)
-"""
+PROBE = Path(__file__).parent / "memory_probe.py"
 
 
 def make_shard(path, images):
@@ -63,10 +43,11 @@ def test_memory_is_bounded(tmp_path):
         folder = tmp_path / str(count)
         folder.mkdir()
         make_shard(folder / "0.tar", count)
-        command = [sys.executable, "-c", PROGRAM, str(folder), str(tmp_path / "cache")]
+        command = [sys.executable, str(PROBE), str(folder), str(tmp_path / "cache"), "304"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=550)
         assert done.returncode == 0, done.stderr
-        images, held[count] = map(int, done.stdout.split()[-2:])
+        told = json.loads(done.stdout.splitlines()[-1])
+        images, held[count] = told["images"], max(told["preparing"], told["streaming"])
         assert images == count * 9 // 10
     # 2,800 pictures more are 776 MB; their names, captions and numbers a few kB each.
     assert held[3200] - held[400] < 40_000, held
