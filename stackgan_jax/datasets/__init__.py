@@ -7,7 +7,6 @@ import pathlib
 import shutil
 from typing import Any
 
-from stackgan_jax.datasets.folder import FolderSource
 from stackgan_jax.datasets.locking import locked, unwritable
 from stackgan_jax.datasets.records import Source
 from stackgan_jax.errors import UserError
@@ -29,12 +28,13 @@ def source(data: Any) -> Source:
         UserError: the name or the configuration is unknown, the directory cannot be made, or the
             folder with the user's pictures is not there.
     """
-    if data.name == "folder":
-        return FolderSource(data, directory(data.dir))
-    from stackgan_jax.datasets.tfds_source import TfdsSource
+    # Imported here, for they import each other by way of this package.
+    from stackgan_jax.datasets import folder, tfds_source
 
+    if data.name == "folder":
+        return folder.FolderSource(data, directory(data.dir))
     wanted = (data.name, data.builder_config or None, data.dir or None)
-    return TfdsSource(builder(*wanted), lambda: prepare(*wanted))
+    return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
 
 
 def directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
