@@ -1,6 +1,7 @@
 """The char-CNN-RNN text encoder, trained by structured joint embedding with images.
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
+    python -m stackgan_jax.main --config=configs/text_encoder.py:folder --config.data.path=mine
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
 
 Result: not yet run.
@@ -12,11 +13,11 @@ from stackgan_jax import configuration
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
-    published = dataset != "synthetic_birds"
+    published = dataset not in ("synthetic_birds", "folder")
     return ConfigDict(
         {
             "kind": "text_encoder",
-            "name": "text_encoder" if not published else f"text_encoder-{dataset}",
+            "name": "text_encoder" if dataset == "synthetic_birds" else f"text_encoder-{dataset}",
             "dataset": dataset,
             "seed": 0,
             "data": configuration.data_set(dataset),

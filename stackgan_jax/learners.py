@@ -77,6 +77,7 @@ def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Cal
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
     """The char-CNN-RNN, trained by the joint embedding of captions and images."""
     split = input_pipeline.load(config.data, "train", config.load_size)
+    input_pipeline.claim(split, workdir)
     joint = JointEmbedding(
         text=CharCnnRnn(**_typed(config.text)),
         image=ImageTower(width=config.text.width, **_typed(config.image)),
@@ -119,6 +120,8 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     game = build(config, prior)
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
+    input_pipeline.claim(split, workdir)
+    input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(

@@ -13,7 +13,7 @@ from stackgan_jax.errors import Stopped, UserError
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # or TensorFlow tells of it at every start
 
-MODES = ("train", "sample", "report")
+MODES = ("train", "prepare", "sample", "report")
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, with its data set where it takes one: configs/stage1.py:birds"
 )
@@ -32,6 +32,8 @@ def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
     if MODE.value == "train":
         _train()
+    elif MODE.value == "prepare":
+        _prepare()
     elif MODE.value == "sample":
         from stackgan_jax import sample
 
@@ -52,11 +54,23 @@ def run() -> None:
 def _train() -> None:
     if CONFIG.value is None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
-    file = configuration.require_file(config_flags.get_config_filename(flags.FLAGS["config"]))
+    file, *_ = config_flags.get_config_filename(flags.FLAGS["config"]).split(":", 1)
+    file = configuration.require_file(file)
     workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
     from stackgan_jax import stages
 
     stages.run(CONFIG.value, workdir, configs=file.parent)
+
+
+def _prepare() -> None:
+    if CONFIG.value is None:
+        raise UserError(
+            "Preparing needs --config with a data set, for example "
+            "--config=configs/stage1.py:folder --config.data.path=my_pictures."
+        )
+    from stackgan_jax import prepare
+
+    prepare.prepare(CONFIG.value)
 
 
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
@@ -87,6 +101,9 @@ def main(_: list[str]) -> None:
     except UserError as error:
         print(f"stackgan_jax: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command begins again.", file=sys.stderr)
+        sys.exit(130)
     except Stopped as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.exit_status)
