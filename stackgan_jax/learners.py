@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, text
+from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, text, towers
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution, stage1, stage2
 from stackgan_jax.models.text import CharCnnRnn, indices
+from stackgan_jax.towers import Towers
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
@@ -77,12 +78,7 @@ def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Cal
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
     """The char-CNN-RNN, trained by the joint embedding of captions and images."""
     split = input_pipeline.load(config.data, "train", config.load_size)
-    joint = JointEmbedding(
-        text=CharCnnRnn(**_typed(config.text)),
-        image=ImageTower(width=config.text.width, **_typed(config.image)),
-        steps=config.steps,
-        **config.joint,
-    )
+    joint = joint_embedding(config)
     tokens = [indices(captions) for captions in split.captions]
     key = jax.random.key(config.seed)
     init, step = _on(
@@ -95,7 +91,9 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
         if jax.process_index() == 0:
             captions = [caption for captions in split.captions for caption in captions]
             encoder = text.CharCnnRnnEncoder.create(joint.text, state.params["text"])
-            text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY)
+            pair = Towers(encoder, joint.image, state.params["image"], joint.image_size)
+            beside = {towers.FILE: pair.arrays()}
+            text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY, beside)
 
     return Learner(
         init=init,
@@ -108,6 +106,16 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
             "Image tower": state.params["image"],
         },
         finish=finish,
+    )
+
+
+def joint_embedding(config: ConfigDict) -> JointEmbedding:
+    """The two towers that a config describes, and how they are trained."""
+    return JointEmbedding(
+        text=CharCnnRnn(**_typed(config.text)),
+        image=ImageTower(width=config.text.width, **_typed(config.image)),
+        steps=config.steps,
+        **config.joint,
     )
 
 
@@ -173,7 +181,7 @@ def _own_encoder(config: ConfigDict, workdir: Path) -> text.Encoder:
     """The run's own text encoder, copied from `config.text_encoder` when the run begins."""
     own = workdir / text.DIRECTORY
     if not own.exists() and jax.process_index() == 0:
-        text.save_encoder(text.load_encoder(config.text_encoder), own)
+        text.copy_encoder(config.text_encoder, own)
     mesh.wait_for_all_processes("text encoder")
     return text.load_encoder(own)
 

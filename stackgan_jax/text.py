@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 from zipfile import BadZipFile
@@ -147,20 +147,44 @@ class CharCnnRnnEncoder(Encoder):
 ENCODERS: dict[str, type[Encoder]] = {CharCnnRnnEncoder.name: CharCnnRnnEncoder}
 
 
-def save_encoder(encoder: Encoder, directory: str | Path) -> Path:
+def save_encoder(
+    encoder: Encoder,
+    directory: str | Path,
+    beside: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> Path:
     """Writes the encoder so that `directory` is whole or untouched; returns it, absolute.
 
     encoder.json says which encoder it is, arrays.npz holds its weights and normalisation (plain
-    arrays, so that one process of many can read or write them alone).
+    arrays, so that one process of many can read or write them alone). `beside` names further .npz
+    files and what they hold: the image tower, say.
     """
-    directory = Path(directory).absolute()
+
+    def write(made: Path) -> None:
+        description = json.dumps(encoder._description(), indent=2)
+        (made / _DESCRIPTION).write_text(description + "\n", encoding="utf-8")
+        for name, arrays in {_ARRAYS: encoder._all_arrays(), **(beside or {})}.items():
+            np.savez(made / name, **arrays)
+
+    return _write(Path(directory).absolute(), write)
+
+
+def copy_encoder(source: str | Path, directory: str | Path) -> Path:
+    """Copies the encoder in a directory or workdir, with all that lies beside it, to `directory`.
+
+    Raises UserError when it is missing or damaged.
+    """
+    load_encoder(source)
+    write = lambda made: shutil.copytree(find(source), made, dirs_exist_ok=True)
+    return _write(Path(directory).absolute(), write)
+
+
+def _write(directory: Path, write: Callable[[Path], Any]) -> Path:
+    """Calls `write` with an empty folder, which then becomes `directory`."""
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
         try:
-            text = json.dumps(encoder._description(), indent=2)
-            (made / _DESCRIPTION).write_text(text + "\n", encoding="utf-8")
-            np.savez(made / _ARRAYS, **encoder._all_arrays())
+            write(made)
             made.chmod(0o755)
             _replace(directory, made)
         finally:
