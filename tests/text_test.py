@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax import published_text, text
+from stackgan_jax.encoders import CharCnnRnnEncoder
 from stackgan_jax.errors import UserError
 from stackgan_jax.models.text import PUBLISHED, CharCnnRnn, indices
 
@@ -26,7 +27,7 @@ def golden():
 def encoder():
     module = CharCnnRnn(width=16, features=(8, 8, 8), cell="plain", final_pooling=True)
     params = jax.jit(module.init)(jax.random.key(0), indices(["a"]))["params"]
-    return text.CharCnnRnnEncoder.create(module, params)
+    return CharCnnRnnEncoder.create(module, params)
 
 
 def seeded_weights(golden, variant):
@@ -55,7 +56,7 @@ def test_indices_of_odd_captions():
 @pytest.mark.parametrize("variant", PUBLISHED)
 def test_embeddings_are_the_published_ones(golden, variant):
     module, params = published_text.from_state_dict(seeded_weights(golden, variant), variant)
-    embeddings = text.CharCnnRnnEncoder.create(module, params).embed(golden["captions"].tolist())
+    embeddings = CharCnnRnnEncoder.create(module, params).embed(golden["captions"].tolist())
     expected = golden[f"emb/{variant}"]
     assert np.abs(embeddings - expected).max() < 1e-5 * np.abs(expected).max()
 

@@ -22,7 +22,8 @@ def test_a_gan_run_keeps_the_towers_of_its_encoder(runs, split):
 
 
 def test_scores_are_those_of_training(runs, split, small_config):
-    joint = learners.joint_embedding(small_config("text_encoder"))
+    encoder = text.load_encoder(runs / "text_encoder")
+    joint = learners.joint_embedding(small_config("text_encoder"), encoder)
     params = Checkpoints(runs / "text_encoder" / "checkpoints").restore_part(("params",))["params"]
     pair = towers.load(runs / "text_encoder")
     pictures = np.asarray(split.images)
@@ -30,8 +31,7 @@ def test_scores_are_those_of_training(runs, split, small_config):
     assert np.allclose(pair.embed_images(pictures), expected, atol=1e-5)
     assert np.allclose(pair.embed_images(pictures[:3]), expected[:3], atol=1e-5)
     captions = [captions[0] for captions in split.captions]
-    tokens = np.stack([text.indices([caption])[0] for caption in captions])
-    expected = joint.text.apply({"params": params["text"]}, tokens)
+    expected = joint.text.apply({"params": params["text"]}, encoder.tokens(captions))
     assert np.allclose(pair.embed_captions(captions), expected, atol=1e-5)
 
 

@@ -147,3 +147,22 @@ class CharCnnRnn(nn.Module):
         states = CELLS[self.cell](self.features[-1], self.dtype, name="recurrence")(x)
         x = nn.Dense(self.width, dtype=self.dtype, name="projection")(states.mean(axis=1))
         return x.astype(jnp.float32)
+
+
+class BagOfWords(nn.Module):
+    """The sum of one vector for each word, and a constant: a linear layer of which words occur.
+
+    Attributes:
+        width: of the embedding.
+        words: of the vocabulary, numbered from 1; 0 stands for none.
+    """
+
+    width: int
+    words: int
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """tokens: [b, n] of 0 to `words` → [b, width] float32."""
+        vectors = nn.Embed(self.words + 1, self.width, name="words")(tokens)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return jnp.sum(vectors * (tokens > 0)[..., None], axis=1) + bias
