@@ -33,6 +33,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             },
             "image": {"features": (32, 64, 128), "dtype": "float32"},
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
+            "drop_words": 0.0,  # of every caption of a step: see README, Text encoders
             "batch_size": 64,
             "steps": 1000,
             "log_every": 50,

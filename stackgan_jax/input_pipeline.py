@@ -84,10 +84,6 @@ class CaptionEmbeddings:
     flat: np.ndarray
     offsets: np.ndarray
 
-    def __getitem__(self, image: int) -> np.ndarray:
-        """`[k, t]`: those of one image."""
-        return self.flat[self.offsets[image] : self.offsets[image + 1]]
-
     def mean_of(self, image: int, count: int, rng: np.random.Generator) -> np.ndarray:
         """`[t]`: the mean over `count` captions of an image, drawn without replacement."""
         captions = int(self.offsets[image + 1] - self.offsets[image])
@@ -133,7 +129,7 @@ def image_text_batches(
 
 def joint_embedding_batches(
     split: Split,
-    tokens: Sequence[np.ndarray] | CaptionEmbeddings,
+    read: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray],
     batch_size: int,
     seed: int,
     start: int,
@@ -144,7 +140,11 @@ def joint_embedding_batches(
     Every item is of another class, or each class comes evenly often where there are fewer classes
     than items. Where all images are of one class, each is a class of its own.
 
-    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label`.
+    Args:
+      read: (`[b]` images, `[b]` places of one caption of each, random generator) → `[b, …]`, what
+        the text tower reads.
+
+    Yields `image` uint8 `[b, L, L, 3]`, `tokens` from `read`, `label`.
     """
     several = len(np.unique(split.labels)) > 1
     labels = split.labels if several else np.arange(len(split), dtype=np.int32)
@@ -156,9 +156,10 @@ def joint_embedding_batches(
         rounds, rest = divmod(batch_size, len(classes))
         chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
         images = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = np.stack([rng.choice(tokens[i]) for i in images])
+        captions = np.array([rng.integers(len(split.captions[i])) for i in images])
+        tokens = read(images, captions, rng)
         images = images[part]
-        return {"image": split.images[images], "tokens": captions[part], "label": labels[images]}
+        return {"image": split.images[images], "tokens": tokens[part], "label": labels[images]}
 
     return _read_ahead(make, start, stop)
 

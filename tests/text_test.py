@@ -178,3 +178,12 @@ def test_width_is_checked(encoder):
     text.require_width(encoder, 16)
     with pytest.raises(UserError, match="16 numbers, but the network was made for 1024"):
         text.require_width(encoder, 1024)
+
+
+def test_words_are_left_out_at_random_and_never_all():
+    rng, caption = np.random.default_rng(0), "a small red bird with black wings"
+    assert text.without_words(caption, 0.0, rng) == caption
+    left = [text.without_words(caption, 0.5, rng).split() for _ in range(200)]
+    assert all(words and words == [w for w in caption.split() if w in words] for words in left)
+    assert 3 < np.mean([len(words) for words in left]) < 5
+    assert text.without_words("bird", 1.0, rng) == "bird"
