@@ -1,7 +1,9 @@
-"""The char-CNN-RNN text encoder, trained by structured joint embedding with images.
+"""A text encoder: the char-CNN-RNN, trained by structured joint embedding with images, or another
+of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score pictures.
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
+    python -m stackgan_jax.main --config=configs/text_encoder.py --config.encoder=sentence_transformer
 
 Result: not yet run.
 """
@@ -33,7 +35,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             },
             "image": {"features": (32, 64, 128), "dtype": "float32"},
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
-            "drop_words": 0.0,  # of every caption of a step: see README, Text encoders
+            "drop_words": 0.0,  # the share of words left out of captions at random
             "batch_size": 64,
             "steps": 1000,
             "log_every": 50,
