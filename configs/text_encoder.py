@@ -3,7 +3,7 @@ of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
-    python -m stackgan_jax.main --config=configs/text_encoder.py --config.encoder=sentence_transformer
+    … --config.encoder=sentence_transformer --config.model=all-MiniLM-L6-v2
 
 Result: not yet run.
 """
@@ -34,8 +34,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "dtype": "float32",
             },
             "image": {"features": (32, 64, 128), "dtype": "float32"},
-            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
-            "drop_words": 0.0,  # the share of words left out of captions at random
+            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.0},
             "batch_size": 64,
             "steps": 1000,
             "log_every": 50,

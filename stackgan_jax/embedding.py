@@ -67,6 +67,8 @@ class JointEmbedding:
             falls to 0 as a cosine.
         steps: of the whole training.
         flip: whether pictures are mirrored at random.
+        drop_words: the share of words left out of captions at random; few captions are learnt by
+            heart otherwise.
     """
 
     text: nn.Module
@@ -75,6 +77,7 @@ class JointEmbedding:
     learning_rate: float = 4e-3
     steps: int = 1000
     flip: bool = True
+    drop_words: float = 0.0
 
     def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
         """Fresh parameters of both towers and of Adam; `tokens`: [1, …] like those of a batch, by
@@ -97,16 +100,19 @@ class JointEmbedding:
             state: from `init` or the step before.
             batch: image [b, l, l, 3] uint8, l the load size; tokens [b, …] as the text tower reads
                 them; label [b], the class of each: items of one class are no mismatch.
-            key: of the random crop and flip.
+            key: of the random crop, flip and words.
 
         Returns:
             The next state, and the scalars loss, text_to_image_accuracy and
             image_to_text_accuracy: the share of items that find their partner in the batch.
         """
         pictures = reduced(batch["image"], self.image_size, key, self.flip)
+        tokens = batch["tokens"]
+        if self.drop_words:
+            tokens = self.text.without_words(jax.random.fold_in(key, 1), tokens, self.drop_words)
 
         def loss_of(params):
-            texts = self.text.apply({"params": params["text"]}, batch["tokens"])
+            texts = self.text.apply({"params": params["text"]}, tokens)
             images = self.image.apply({"params": params["image"]}, pictures)
             by_image = losses.structured_joint_embedding(images, texts, batch["label"])
             by_text = losses.structured_joint_embedding(texts, images, batch["label"])

@@ -73,13 +73,19 @@ def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
         np.save(partial, encoder.embed(flat))
         partial.replace(path)
     mesh.wait_for_all_processes(f"embed {path}")
+    return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
+
+
+def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> "CaptionEmbeddings":
+    """What `read` makes of every caption of a split, `[captions, …]`."""
+    flat = [caption for captions in split.captions for caption in captions]
     counts = [len(captions) for captions in split.captions]
-    return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
+    return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEmbeddings:
-    """Embeddings of all captions, `flat[offsets[i]:offsets[i + 1]]` being those of image i."""
+    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -129,7 +135,7 @@ def image_text_batches(
 
 def joint_embedding_batches(
     split: Split,
-    read: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray],
+    tokens: "CaptionEmbeddings",
     batch_size: int,
     seed: int,
     start: int,
@@ -141,10 +147,9 @@ def joint_embedding_batches(
     than items. Where all images are of one class, each is a class of its own.
 
     Args:
-      read: (`[b]` images, `[b]` places of one caption of each, random generator) → `[b, …]`, what
-        the text tower reads.
+      tokens: what the text tower reads of each caption.
 
-    Yields `image` uint8 `[b, L, L, 3]`, `tokens` from `read`, `label`.
+    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label`.
     """
     several = len(np.unique(split.labels)) > 1
     labels = split.labels if several else np.arange(len(split), dtype=np.int32)
@@ -156,10 +161,13 @@ def joint_embedding_batches(
         rounds, rest = divmod(batch_size, len(classes))
         chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
         images = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = np.array([rng.integers(len(split.captions[i])) for i in images])
-        tokens = read(images, captions, rng)
-        images = images[part]
-        return {"image": split.images[images], "tokens": tokens[part], "label": labels[images]}
+        captions = rng.integers(tokens.offsets[images], tokens.offsets[images + 1])
+        images, captions = images[part], captions[part]
+        return {
+            "image": split.images[images],
+            "tokens": tokens.flat[captions],
+            "label": labels[images],
+        }
 
     return _read_ahead(make, start, stop)
 

@@ -91,11 +91,14 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     split, test = load("train"), load("test")
     encoder = text.fresh(config.encoder, config, split, test)
     joint = joint_embedding(config, encoder)
-    read = _caption_reader(encoder, split, config.drop_words)
+    if encoder.trainable:
+        tokens = input_pipeline.per_caption(split, encoder.tokens)
+    else:
+        tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
         devices,
-        lambda key: joint.init(key, encoder.tokens(split.captions[0][:1])),
+        lambda key: joint.init(key, tokens.flat[:1]),
         lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
     )
 
@@ -108,28 +111,13 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
         init=init,
         step=step,
         batches=lambda start, stop: input_pipeline.joint_embedding_batches(
-            split, read, config.batch_size, config.seed, start, stop
+            split, tokens, config.batch_size, config.seed, start, stop
         ),
         parameters=lambda state: {
             f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
         },
         finish=finish,
     )
-
-
-def _caption_reader(
-    encoder: text.Encoder, split: input_pipeline.Split, drop_words: float
-) -> Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray]:
-    """(images, their captions' places, random generator) → what the text tower reads."""
-    if not encoder.trainable:
-        embeddings = input_pipeline.embed_captions(split, encoder)
-        return lambda images, places, rng: embeddings.flat[embeddings.offsets[images] + places]
-
-    def read(images, places, rng):
-        captions = [split.captions[i][place] for i, place in zip(images, places, strict=True)]
-        return encoder.tokens([text.without_words(c, drop_words, rng) for c in captions])
-
-    return read
 
 
 def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:

@@ -24,17 +24,6 @@ def fresh(name: str, choice: Mapping[str, Any], train: Any, test: Any) -> Encode
     return _kind(name, "config.encoder").fresh(choice, train, test)
 
 
-def without_words(caption: str, share: float, rng: np.random.Generator) -> str:
-    """The caption with each word left out with probability `share`, so that training learns from
-    all of them; at least one stays."""
-    if not share:
-        return caption
-    words = caption.split()
-    kept = rng.random(len(words)) >= share
-    kept[rng.integers(len(words))] = True
-    return " ".join(word for word, keep in zip(words, kept, strict=True) if keep)
-
-
 def _kind(name: str, where: str | Path) -> type[Encoder]:
     if name not in ENCODERS:
         raise UserError(

@@ -86,10 +86,8 @@ def test_processes_share_a_batch_as_one_process_would_fill_it(split, embeddings,
 
 
 def joint_batches(split, batch_size):
-    read = lambda images, places, _: indices(
-        [split.captions[i][place] for i, place in zip(images, places, strict=True)]
-    )
-    return input_pipeline.joint_embedding_batches(split, read, batch_size, 0, 0, 5)
+    tokens = input_pipeline.per_caption(split, indices)
+    return input_pipeline.joint_embedding_batches(split, tokens, batch_size, 0, 0, 5)
 
 
 def test_every_item_for_the_joint_embedding_is_of_another_class(split):

@@ -11,7 +11,7 @@ import pytest
 from stackgan_jax import published_text, text
 from stackgan_jax.encoders import CharCnnRnnEncoder
 from stackgan_jax.errors import UserError
-from stackgan_jax.models.text import PUBLISHED, CharCnnRnn, indices
+from stackgan_jax.models.text import ALPHABET, PUBLISHED, BagOfWords, CharCnnRnn, indices
 
 GOLDEN = Path(__file__).parent / "data" / "char_cnn_rnn.npz"
 CAPTIONS = ["a small red bird.", "a bird with black wings", "this one has a long, pointed beak"]
@@ -180,10 +180,20 @@ def test_width_is_checked(encoder):
         text.require_width(encoder, 1024)
 
 
-def test_words_are_left_out_at_random_and_never_all():
-    rng, caption = np.random.default_rng(0), "a small red bird with black wings"
-    assert text.without_words(caption, 0.0, rng) == caption
-    left = [text.without_words(caption, 0.5, rng).split() for _ in range(200)]
-    assert all(words and words == [w for w in caption.split() if w in words] for words in left)
-    assert 3 < np.mean([len(words) for words in left]) < 5
-    assert text.without_words("bird", 1.0, rng) == "bird"
+def test_characters_of_words_are_left_out_at_random():
+    caption = "a small red bird with black wings"
+    tokens = np.repeat(indices([caption]), 300, axis=0)
+    module = CharCnnRnn()
+    assert np.array_equal(module.without_words(jax.random.key(0), tokens, 0.0), tokens)
+    left = np.asarray(module.without_words(jax.random.key(0), tokens, 0.5))
+    assert left.shape == tokens.shape and left.dtype == tokens.dtype
+    words = ["".join(ALPHABET[i - 1] for i in row[row > 0]).split() for row in left]
+    assert all(row == [word for word in caption.split() if word in row] for row in words)
+    assert 3 < np.mean([len(row) for row in words]) < 4
+    assert all(not row[np.argmin(row) :].any() for row in left)  # nothing after the end
+
+
+def test_words_are_left_out_at_random():
+    tokens = np.repeat(np.array([[3, 1, 2, 0]]), 300, axis=0)
+    left = np.asarray(BagOfWords(8, 3).without_words(jax.random.key(0), tokens, 0.5))
+    assert set(np.unique(left[:, 0])) == {0, 3} and 1.2 < np.mean((left > 0).sum(axis=1)) < 1.8

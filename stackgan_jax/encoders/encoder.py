@@ -19,6 +19,11 @@ class Identity(nn.Module):
         """tokens: [b, t] → the same."""
         return tokens
 
+    @staticmethod
+    def without_words(key, tokens, share):
+        """The same: nothing can be left out of an embedding."""
+        return tokens
+
 
 @dataclasses.dataclass(frozen=True)
 class Encoder:
