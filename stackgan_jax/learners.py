@@ -87,9 +87,10 @@ def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Cal
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
     """A text encoder and an image tower, trained by the joint embedding of captions and images;
     the image tower alone where the encoder is given."""
+    kind = text.kind(config.encoder, "config.encoder")
     load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
     split, test = load("train"), load("test")
-    encoder = text.fresh(config.encoder, config, split, test)
+    encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
     if encoder.trainable:
         tokens = input_pipeline.per_caption(split, encoder.tokens)

@@ -19,12 +19,8 @@ _DESCRIPTION = "encoder.json"
 _ARRAYS = "arrays.npz"
 
 
-def fresh(name: str, choice: Mapping[str, Any], train: Any, test: Any) -> Encoder:
-    """The encoder `name` of `ENCODERS` as a config chooses it (`Encoder.fresh`)."""
-    return _kind(name, "config.encoder").fresh(choice, train, test)
-
-
-def _kind(name: str, where: str | Path) -> type[Encoder]:
+def kind(name: str, where: str | Path) -> type[Encoder]:
+    """The encoder `name` of `ENCODERS`; UserError with the choices, and where it was asked for."""
     if name not in ENCODERS:
         raise UserError(
             f"Unknown text encoder {name!r} in {where}; choose from {', '.join(ENCODERS)}."
@@ -128,10 +124,10 @@ def load_encoder(path: str | Path) -> Encoder:
     directory = find(path)
     try:
         description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
-        kind = _kind(description["encoder"], directory)
+        chosen = kind(description["encoder"], directory)
         with np.load(directory / _ARRAYS, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return kind.restored(description, arrays)
+        return chosen.restored(description, arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise UserError(
             f"The text encoder in {directory} is damaged ({error}); train or import it again."

