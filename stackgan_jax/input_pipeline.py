@@ -115,13 +115,19 @@ def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
         embedded.flush()
         partial.replace(path)
     mesh.wait_for_all_processes(f"embed {path}")
+    return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
+
+
+def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> "CaptionEmbeddings":
+    """What `read` makes of every caption of a split, `[captions, …]`."""
+    flat = [caption for captions in split.captions for caption in captions]
     counts = [len(captions) for captions in split.captions]
-    return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
+    return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEmbeddings:
-    """Embeddings of all captions, `flat[offsets[i]:offsets[i + 1]]` being those of image i."""
+    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -169,31 +175,40 @@ def image_text_batches(
     return _read_ahead(make, start, stop)
 
 
-def distinct_class_batches(
-    split: Split, tokens: Sequence[np.ndarray], batch_size: int, seed: int, start: int, stop: int
+def joint_embedding_batches(
+    split: Split,
+    tokens: "CaptionEmbeddings",
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
 ) -> Iterator[Batch]:
-    """This process's part of the batches for the joint embedding: every item of another class.
+    """This process's part of the batches for the joint embedding: as many classes as can be.
 
-    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, 201]` (one caption at random), `label`.
+    Every item is of another class, or each class comes evenly often where there are fewer classes
+    than items. Where all images are of one class, each is a class of its own.
+
+    Args:
+      tokens: what the text tower reads of each caption.
+
+    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label`.
     """
-    classes = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
-    if len(classes) < batch_size:
-        raise UserError(
-            f"batch_size {batch_size} needs as many classes, and {split.directory} has "
-            f"{len(classes)}; set --config.batch_size to {len(classes)} or less."
-        )
+    several = len(np.unique(split.labels)) > 1
+    labels = split.labels if several else np.arange(len(split), dtype=np.int32)
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     part = _part_of_this_process(batch_size)
 
     def make(step: int) -> Batch:
         rng = np.random.default_rng((seed, 2, step))
-        chosen = rng.choice(len(classes), batch_size, replace=False)
+        rounds, rest = divmod(batch_size, len(classes))
+        chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
         images = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = np.stack([rng.choice(tokens[i]) for i in images])
-        images = images[part]
+        captions = rng.integers(tokens.offsets[images], tokens.offsets[images + 1])
+        images, captions = images[part], captions[part]
         return {
             "image": split.images[images],
-            "tokens": captions[part],
-            "label": split.labels[images],
+            "tokens": tokens.flat[captions],
+            "label": labels[images],
         }
 
     return _read_ahead(make, start, stop)

@@ -1,5 +1,7 @@
 """Batches are a function of (seed, step), whatever the process, and hold what they should."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -83,11 +85,27 @@ def test_processes_share_a_batch_as_one_process_would_fill_it(split, embeddings,
         np.testing.assert_array_equal(joined, whole[name])
 
 
+def joint_batches(split, batch_size):
+    tokens = input_pipeline.per_caption(split, indices)
+    return input_pipeline.joint_embedding_batches(split, tokens, batch_size, 0, 0, 5)
+
+
 def test_every_item_for_the_joint_embedding_is_of_another_class(split):
-    tokens = [indices(captions) for captions in split.captions]
-    for batch in input_pipeline.distinct_class_batches(split, tokens, 12, 0, 0, 5):
+    for batch in joint_batches(split, 12):
         assert len(set(batch["label"])) == 12
         assert batch["tokens"].shape == (12, 201)
+
+
+def test_few_classes_come_evenly_often(split):
+    two = dataclasses.replace(split, labels=(np.arange(len(split)) % 2).astype(np.int32))
+    for batch in joint_batches(two, 7):
+        assert sorted(np.unique(batch["label"], return_counts=True)[1]) == [3, 4]
+
+
+def test_images_of_one_class_are_classes_of_their_own(split):
+    one = dataclasses.replace(split, labels=np.zeros(len(split), np.int32))
+    for batch in joint_batches(one, 8):
+        assert len(set(batch["label"])) == 8
 
 
 def test_captions_are_embedded_once(split, runs):
