@@ -1,8 +1,11 @@
 """Stage I: a caption becomes a picture of 64x64.
 
     python -m stackgan_jax.main --config=configs/stage1.py          synthetic birds, narrow networks
+    python -m stackgan_jax.main --config=configs/stage1.py:folder --config.data.path=my_pictures
     python -m stackgan_jax.main --config=configs/stage1.py:birds    published networks and schedule
 
+`folder` is for some thousand pictures of your own: wider networks than for the synthetic birds,
+narrower than the published ones, and a lighter KL term, which lets short training follow captions.
 `birds` (CUB-200-2011) and `flowers` (Oxford-102) are the settings of the published TensorFlow
 program, `coco` those of the published PyTorch program.
 
@@ -79,11 +82,21 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
         }
     )
+    if dataset == "folder":
+        own_pictures(config)
     if dataset in ("birds", "flowers"):
         tensorflow_settings(config, epoch={"birds": 8_855, "flowers": 7_034}[dataset] // 64)
     if dataset == "coco":
         pytorch_settings(config, epoch=82_783 // 128)
     return config
+
+
+def own_pictures(config: ConfigDict) -> None:
+    """Widths and schedule for some thousand pictures: 30,000 steps are 600 epochs of 3,200."""
+    config.generator.features = 64
+    config.discriminator.features = 48
+    config.training.update(kl_weight=1.0, halve_every=10_000)
+    config.update(steps=30_000, preview_every=500, save_every=500)
 
 
 def tensorflow_settings(config: ConfigDict, epoch: int) -> None:

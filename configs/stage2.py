@@ -1,11 +1,12 @@
 """Stage II: Stage I's 64x64 picture and the caption become a picture of 256x256.
 
     python -m stackgan_jax.main --config=configs/stage2.py          synthetic birds, narrow networks
+    python -m stackgan_jax.main --config=configs/stage2.py:folder --config.data.path=my_pictures
     python -m stackgan_jax.main --config=configs/stage2.py:birds    published networks and schedule
 
-It goes on from the Stage I in `config.stage1`, which must have been trained. `birds`
-(CUB-200-2011) and `flowers` (Oxford-102) are the settings of the published TensorFlow program,
-`coco` those of the published PyTorch program.
+It goes on from the Stage I in `config.stage1`, which must have been trained. `folder` is for some
+thousand pictures of your own. `birds` (CUB-200-2011) and `flowers` (Oxford-102) are the settings of
+the published TensorFlow program, `coco` those of the published PyTorch program.
 
 Result: not yet run.
 """
@@ -74,11 +75,21 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
         }
     )
+    if dataset == "folder":
+        own_pictures(config)
     if dataset in ("birds", "flowers"):
         tensorflow_settings(config, epoch={"birds": 8_855, "flowers": 7_034}[dataset] // 64)
     if dataset == "coco":
         pytorch_settings(config, epoch=82_783 // 40)
     return config
+
+
+def own_pictures(config: ConfigDict) -> None:
+    """Widths and schedule for some thousand pictures: 30,000 steps are 300 epochs of 3,200."""
+    config.generator.features = 48
+    config.discriminator.features = 32
+    config.training.update(kl_weight=1.0, halve_every=10_000)
+    config.update(steps=30_000, preview_every=500, save_every=500)
 
 
 def tensorflow_settings(config: ConfigDict, epoch: int) -> None:

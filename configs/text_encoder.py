@@ -1,7 +1,10 @@
-"""The char-CNN-RNN text encoder, trained by structured joint embedding with images.
+"""A text encoder: the char-CNN-RNN, trained by structured joint embedding with images, or another
+of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score pictures.
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
+    python -m stackgan_jax.main --config=configs/text_encoder.py:folder --config.data.path=mine
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
+    … --config.encoder=sentence_transformer --config.model=all-MiniLM-L6-v2
 
 Result: not yet run.
 """
@@ -12,15 +15,18 @@ from stackgan_jax import configuration
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
-    published = dataset != "synthetic_birds"
+    published = dataset not in ("synthetic_birds", "folder")
     return ConfigDict(
         {
             "kind": "text_encoder",
-            "name": "text_encoder" if not published else f"text_encoder-{dataset}",
+            "name": "text_encoder" if dataset == "synthetic_birds" else f"text_encoder-{dataset}",
             "dataset": dataset,
             "seed": 0,
             "data": configuration.data_set(dataset),
             "load_size": 76,
+            "encoder": "char_cnn_rnn",
+            "model": "all-MiniLM-L6-v2",  # of encoder sentence_transformer: its name, or a folder
+            "embeddings": "",  # of encoder precomputed: a file
             "text": {
                 "width": 1024 if published else 256,
                 "features": (384, 512, 256) if published else (48, 128, 192),
@@ -29,7 +35,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "dtype": "float32",
             },
             "image": {"features": (32, 64, 128), "dtype": "float32"},
-            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
+            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.0},
             "batch_size": 64,
             "steps": 1000,
             "shard_state": False,  # True: parameters and optimiser split over the devices

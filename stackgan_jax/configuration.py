@@ -15,7 +15,20 @@ DATA_SETS = {
     "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
     "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
     "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
+    # Anyone's pictures in `path`; what counts as a class, and what is held out where the folder
+    # doesn't say: datasets/splitting.py.
+    "folder": {
+        "name": "folder",
+        "builder_config": "",
+        "crop": "square",
+        "classes": "auto",
+        "test_fraction": 0.1,
+        "split_seed": 0,
+    },
 }
+# Where the data lie: the user's files (path), what is made of them (dir; "" for ~/.cache); and the
+# share of images that may be damaged.
+WHERE = {"path": "", "dir": "", "max_damaged": 0.01}
 # What may change when a run goes on: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
     (
@@ -59,7 +72,7 @@ def data_set(name: str) -> ConfigDict:
     """`config.data` for a config's argument; UserError with the choices for an unknown one."""
     if name not in DATA_SETS:
         raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
-    return ConfigDict({**DATA_SETS[name], "dir": ""})
+    return ConfigDict({**DATA_SETS[name], **WHERE})
 
 
 def read(path: Path) -> ConfigDict:
@@ -92,10 +105,11 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is."""
+    elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
     return {
         key: value
         for key, value in flat(config).items()
-        if key.split(".")[0] not in CHANGEABLE and key != "data.dir"
+        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere
     }
 
 

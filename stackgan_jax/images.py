@@ -72,6 +72,36 @@ def captioned_grid(
     return np.asarray(page)
 
 
+def contact_sheet(
+    pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6, cell: int = 152
+) -> np.ndarray:
+    """Pictures in rows, each with the beginning of its caption below.
+
+    Args:
+      pictures: uint8 `[s, s, 3]`, at least one; each is resized to `cell` pixels.
+      captions: one for each.
+    Returns:
+      uint8 `[h, w, 3]`.
+    """
+    font = ImageFont.load_default(size=11)
+    line_height, lines = round(font.size * 1.3), 3
+    step = cell + MARGIN
+    below = lines * line_height
+    rows = -(-len(pictures) // columns)
+    size = (columns * step + MARGIN, rows * (step + below) + MARGIN)
+    page = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(page)
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        x = MARGIN + number % columns * step
+        y = MARGIN + number // columns * (step + below)
+        page.paste(Image.fromarray(resize(picture, cell)), (x, y))
+        wrapped = textwrap.wrap(caption, cell // 6, max_lines=lines, placeholder=" …")
+        for line in wrapped:
+            y += line_height
+            draw.text((x, y + cell - line_height), line, "black", font)
+    return np.asarray(page)
+
+
 def save_png(path: str | Path, image: np.ndarray) -> None:
     """Writes uint8 `[h, w, 3]`, whole or not at all."""
     path = paths.folder(path)

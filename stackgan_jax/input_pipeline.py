@@ -1,4 +1,4 @@
-"""From a TFDS builder to batches: decode once, keep on disk, and stream batches that depend on
+"""From a data set to batches: decode once, keep on disk, and stream batches that depend on
 nothing but (seed, step).
 
 A split is decoded once to load size into one memory-mapped uint8 array, so that any number of
@@ -10,7 +10,6 @@ import dataclasses
 import functools
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,11 @@ import jax
 import numpy as np
 
 from stackgan_jax import datasets, mesh, paths
+from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
 
+DATA = "data.json"  # in a run: what its data were
+EMBEDDED_AT_ONCE = 1 << 13  # captions, so that memory is bounded
 Batch = Mapping[str, np.ndarray]
 
 
@@ -50,20 +52,56 @@ def load(data: Any, split: str, load_size: int) -> Split:
     """Opens a split, preparing and decoding it first where that has not been done.
 
     Args:
-      data: `config.data`: `name`, `builder_config`, `crop` and `dir` ("" for TFDS's own).
+      data: `config.data`: `name`, `builder_config`, `path`, `crop`, `dir` ("" for the default),
+        `max_damaged` (the share of images that may be unusable).
       split: "train" or "test".
       load_size: side of the stored pictures in pixels.
+
+    Raises UserError when there are no such data, or too many of them are damaged.
     """
-    paths.require_local(data.dir, "config.data.dir")
-    builder = datasets.builder(data.name, data.builder_config or None, data.dir or None)
-    directory = Path(builder.data_path, f"decoded-{data.crop}-{load_size}", split)
-
-    def decode() -> None:
-        prepared = datasets.prepare(data.name, data.builder_config or None, data.dir or None)
-        _decode(prepared, split, load_size, data.crop, directory)
-
-    mesh.make_on_each_disk(directory, decode)
+    for name in ("path", "dir"):
+        paths.require_local(data.get(name) or "", f"config.data.{name}")
+    source = datasets.source(data)
+    directory = preparation.place(source, split, load_size, data.crop)
+    mesh.process_0_first(
+        lambda: preparation.prepare(source, split, load_size, data.crop, data.max_damaged),
+        f"prepare {directory}",
+    )
     return _open(directory)
+
+
+def claim(split: Split, workdir: Path) -> None:
+    """Notes in a run what its data are, wherever they lie; UserError where it began with others."""
+    path = workdir / DATA
+    here = preparation.facts(split.directory)
+    here = {name: here[name] for name in ("source", "images", "fingerprint")}
+    if (there := _noted(workdir)) and there["fingerprint"] != here["fingerprint"]:
+        raise UserError(
+            f"{workdir} was trained on {there['images']:,} images of {there['source']}, and these "
+            f"are {here['images']:,} images of {here['source']} with other contents; give another "
+            "--workdir, or the pictures and captions as they were."
+        )
+    if jax.process_index() == 0:
+        partial = path.with_name(f".{path.name}.partial")
+        partial.write_text(json.dumps(here, indent=2) + "\n", encoding="utf-8")
+        partial.replace(path)
+
+
+def tell_of_other_data(split: Split, encoder_run: Path) -> None:
+    """Says so where the text encoder was trained on other data, which may be meant or a mistake."""
+    there, here = _noted(encoder_run), preparation.facts(split.directory)
+    if there and there["fingerprint"] != here["fingerprint"] and jax.process_index() == 0:
+        print(
+            f"The text encoder of {encoder_run} was trained on other data: "
+            f"{there['images']:,} images of {there['source']}. "
+            "--config.text_encoder names another.",
+            flush=True,
+        )
+
+
+def _noted(workdir: Path) -> dict[str, Any] | None:
+    path = workdir / DATA
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
@@ -71,20 +109,32 @@ def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
     path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
 
     def embed() -> None:
+        if path.exists():
+            return
         flat = [caption for captions in split.captions for caption in captions]
         print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
         partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-        np.save(partial, encoder.embed(flat))
+        embedded = np.lib.format.open_memmap(partial, "w+", np.float32, (len(flat), encoder.width))
+        for start in range(0, len(flat), EMBEDDED_AT_ONCE):
+            stop = start + EMBEDDED_AT_ONCE
+            embedded[start:stop] = encoder.embed(flat[start:stop])
+        embedded.flush()
         partial.replace(path)
 
-    mesh.make_on_each_disk(path, embed)
+    mesh.process_0_first(embed, f"embed {path}")
+    return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
+
+
+def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> "CaptionEmbeddings":
+    """What `read` makes of every caption of a split, `[captions, …]`."""
+    flat = [caption for captions in split.captions for caption in captions]
     counts = [len(captions) for captions in split.captions]
-    return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
+    return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEmbeddings:
-    """Embeddings of all captions, `flat[offsets[i]:offsets[i + 1]]` being those of image i."""
+    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -132,31 +182,40 @@ def image_text_batches(
     return _read_ahead(make, start, stop)
 
 
-def distinct_class_batches(
-    split: Split, tokens: Sequence[np.ndarray], batch_size: int, seed: int, start: int, stop: int
+def joint_embedding_batches(
+    split: Split,
+    tokens: "CaptionEmbeddings",
+    batch_size: int,
+    seed: int,
+    start: int,
+    stop: int,
 ) -> Iterator[Batch]:
-    """This process's part of the batches for the joint embedding: every item of another class.
+    """This process's part of the batches for the joint embedding: as many classes as can be.
 
-    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, 201]` (one caption at random), `label`.
+    Every item is of another class, or each class comes evenly often where there are fewer classes
+    than items. Where all images are of one class, each is a class of its own.
+
+    Args:
+      tokens: what the text tower reads of each caption.
+
+    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label`.
     """
-    classes = [np.flatnonzero(split.labels == label) for label in np.unique(split.labels)]
-    if len(classes) < batch_size:
-        raise UserError(
-            f"batch_size {batch_size} needs as many classes, and {split.directory} has "
-            f"{len(classes)}; set --config.batch_size to {len(classes)} or less."
-        )
+    several = len(np.unique(split.labels)) > 1
+    labels = split.labels if several else np.arange(len(split), dtype=np.int32)
+    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     part = _part_of_this_process(batch_size)
 
     def make(step: int) -> Batch:
         rng = np.random.default_rng((seed, 2, step))
-        chosen = rng.choice(len(classes), batch_size, replace=False)
+        rounds, rest = divmod(batch_size, len(classes))
+        chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
         images = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = np.stack([rng.choice(tokens[i]) for i in images])
-        images = images[part]
+        captions = rng.integers(tokens.offsets[images], tokens.offsets[images + 1])
+        images, captions = images[part], captions[part]
         return {
             "image": split.images[images],
-            "tokens": captions[part],
-            "label": split.labels[images],
+            "tokens": tokens.flat[captions],
+            "label": labels[images],
         }
 
     return _read_ahead(make, start, stop)
@@ -192,64 +251,6 @@ def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator
     )
     for values in steps.prefetch(2).as_numpy_iterator():
         yield dict(zip(example, values, strict=True))
-
-
-def _decode(builder: Any, split: str, load_size: int, crop: str, directory: Path) -> None:
-    """Decodes a prepared split into `directory`, which appears whole or not at all."""
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
-
-    if crop not in ("bbox", "none"):
-        raise UserError(f"Unknown config.data.crop {crop!r}; choose bbox or none.")
-    count = builder.info.splits[split].num_examples
-    partial = directory.with_name(f".{split}.{os.getpid()}")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    images = np.lib.format.open_memmap(
-        partial / "images.npy", "w+", np.uint8, (count, load_size, load_size, 3)
-    )
-
-    def to_load_size(example):
-        image = example["image"]
-        if crop == "bbox":
-            image = _crop_to_bbox(image, example["bbox"])
-        image = tf.image.resize(image, (load_size, load_size), method="area")
-        example["image"] = tf.cast(tf.round(image), tf.uint8)
-        return example
-
-    stream = builder.as_dataset(split=split).map(to_load_size, tf.data.AUTOTUNE)
-    labels, captions, attributes = [], [], []
-    for i, example in enumerate(tfds.as_numpy(stream.prefetch(16))):
-        images[i] = example["image"]
-        labels.append(example["label"])
-        captions.append([caption.decode("utf-8") for caption in example["captions"]])
-        attributes.append(example.get("attributes", {}))
-    images.flush()
-    np.save(partial / "labels.npy", np.asarray(labels, np.int32))
-    named = {name: np.asarray([a[name] for a in attributes], np.int32) for name in attributes[0]}
-    np.savez(partial / "attributes.npz", **named)
-    (partial / "captions.json").write_text(json.dumps(captions), encoding="utf-8")
-    try:
-        partial.rename(directory)
-    except OSError:  # another process was first
-        shutil.rmtree(partial)
-
-
-def _crop_to_bbox(image, bbox):
-    """The square of half-side 0.75·max(w, h) about the box's centre, as StackGAN crops CUB."""
-    import tensorflow as tf
-
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    ymin, xmin, ymax, xmax = tf.unstack(
-        bbox * tf.cast(tf.stack([height, width, height, width]), tf.float32)
-    )
-    half = 0.75 * tf.maximum(xmax - xmin, ymax - ymin)
-    y, x = (ymin + ymax) / 2, (xmin + xmax) / 2
-    top = tf.maximum(0, tf.cast(y - half, tf.int32))
-    left = tf.maximum(0, tf.cast(x - half, tf.int32))
-    bottom = tf.minimum(height, tf.cast(y + half, tf.int32))
-    right = tf.minimum(width, tf.cast(x + half, tf.int32))
-    return image[top:bottom, left:right]
 
 
 def _open(directory: Path) -> Split:

@@ -1,6 +1,7 @@
 """What the loop trains: one Learner for each kind of experiment, built from its config."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,22 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, paths, text
+from stackgan_jax import (
+    augment,
+    configuration,
+    gan,
+    images,
+    input_pipeline,
+    mesh,
+    paths,
+    retrieval,
+    text,
+    towers,
+)
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution, stage1, stage2
-from stackgan_jax.models.text import CharCnnRnn, indices
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
@@ -83,53 +94,82 @@ def _on(
 
 
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
-    """The char-CNN-RNN, trained by the joint embedding of captions and images."""
-    split = input_pipeline.load(config.data, "train", config.load_size)
-    joint = JointEmbedding(
-        text=CharCnnRnn(**_typed(config.text)),
-        image=ImageTower(width=config.text.width, **_typed(config.image)),
-        steps=config.steps,
-        **config.joint,
-    )
-    tokens = [indices(captions) for captions in split.captions]
+    """A text encoder and an image tower, trained by the joint embedding of captions and images;
+    the image tower alone where the encoder is given."""
+    kind = text.kind(config.encoder, "config.encoder")
+    load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
+    split, test = load("train"), load("test")
+    input_pipeline.claim(split, workdir)
+    encoder = kind.fresh(config, split, test)
+    joint = joint_embedding(config, encoder)
+    if encoder.trainable:
+        tokens = input_pipeline.per_caption(split, encoder.tokens)
+    else:
+        tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
         config,
         devices,
-        joint.init,
+        lambda key: joint.init(key, tokens.flat[:1]),
         lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
         key,
     )
 
     def finish(state: Any) -> None:
-        params = mesh.gathered(devices, state.params["text"])
+        params = mesh.gathered(devices, state.params)
         if jax.process_index() == 0:
-            captions = [caption for captions in split.captions for caption in captions]
-            encoder = text.CharCnnRnnEncoder.create(joint.text, params)
-            text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY)
+            _save_towers(encoder, joint, params, split, workdir)
+            retrieval.write(workdir, test)
 
     return Learner(
         init=init,
         step=step,
-        batches=lambda start, stop: input_pipeline.distinct_class_batches(
+        batches=lambda start, stop: input_pipeline.joint_embedding_batches(
             split, tokens, config.batch_size, config.seed, start, stop
         ),
         parameters=lambda state: {
-            "Text tower": state.params["text"],
-            "Image tower": state.params["image"],
+            f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
         },
         finish=finish,
     )
 
 
+def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:
+    """The two towers that a config describes, and how they are trained."""
+    return JointEmbedding(
+        text=encoder.tower,
+        image=ImageTower(width=encoder.width, **_typed(config.image)),
+        steps=config.steps,
+        **config.joint,
+    )
+
+
+def _save_towers(
+    encoder: text.Encoder,
+    joint: JointEmbedding,
+    params: Any,
+    split: input_pipeline.Split,
+    workdir: Path,
+) -> None:
+    """Keeps the encoder, normalised by the training captions, with its image tower beside it."""
+    encoder = encoder.trained(params["text"])
+    pair = towers.Towers(encoder, joint.image, params["image"], joint.image_size)
+    if encoder.trainable:
+        captions = [caption for captions in split.captions for caption in captions]
+        encoder = encoder.normalised_by(captions)
+    text.save_encoder(encoder, workdir / text.DIRECTORY, {towers.FILE: pair.arrays()})
+
+
 def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
     """Either stage's GAN. The encoder and, for Stage II, Stage I are copied into the run, which
     then stands alone."""
-    encoder = _own_encoder(config, workdir)
     prior, prior_variables = _own_stage1(config, workdir)
+    encoder = _own_encoder(config, workdir, prior_variables)
     game = build(config, prior)
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
+    input_pipeline.claim(split, workdir)
+    input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
@@ -192,11 +232,17 @@ def _typed(fields: ConfigDict) -> dict[str, Any]:
     return {**fields, "dtype": jax.numpy.dtype(fields.dtype)}
 
 
-def _own_encoder(config: ConfigDict, workdir: Path) -> text.Encoder:
-    """The run's own text encoder, copied from `config.text_encoder` when the run begins."""
+def _own_encoder(config: ConfigDict, workdir: Path, prior_variables: Any) -> text.Encoder:
+    """The run's own text encoder, copied from `config.text_encoder` when the run begins.
+
+    Raises UserError when that is missing, or not the one that Stage I was trained with.
+    """
     own = workdir / text.DIRECTORY
     if not own.exists() and jax.process_index() == 0:
-        text.save_encoder(text.load_encoder(config.text_encoder), own)
+        if prior_variables is not None:
+            kernel = prior_variables["params"]["conditioning"]["dense"]["kernel"]
+            text.require_of_stage1(config.text_encoder, config.stage1, len(kernel))
+        text.copy_encoder(config.text_encoder, own)
     mesh.wait_for_all_processes("text encoder")
     return text.load_encoder(own)
 

@@ -16,7 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # or TensorFlow tells of it
 
 # How many processes Slurm's step, or Open MPI's world, has.
 CLUSTER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-MODES = ("train", "sample", "report")
+MODES = ("train", "prepare", "sample", "report")
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, with its data set where it takes one: configs/stage1.py:birds"
 )
@@ -48,6 +48,8 @@ def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
     if MODE.value == "train":
         _train()
+    elif MODE.value == "prepare":
+        _prepare()
     elif MODE.value == "sample":
         from stackgan_jax import sample
 
@@ -68,7 +70,8 @@ def run() -> None:
 def _train() -> None:
     if CONFIG.value is None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
-    file = configuration.require_file(config_flags.get_config_filename(flags.FLAGS["config"]))
+    file, *_ = config_flags.get_config_filename(flags.FLAGS["config"]).split(":", 1)
+    file = configuration.require_file(file)
     workdir = paths.folder(WORKDIR.value or f"runs/{CONFIG.value.name}")
     if not _is_one_of_several():
         from stackgan_jax import stages
@@ -126,6 +129,17 @@ def _tell(error: UserError) -> None:
     print(f"stackgan_jax: {error}", file=sys.stderr, flush=True)
 
 
+def _prepare() -> None:
+    if CONFIG.value is None:
+        raise UserError(
+            "Preparing needs --config with a data set, for example "
+            "--config=configs/stage1.py:folder --config.data.path=my_pictures."
+        )
+    from stackgan_jax import prepare
+
+    prepare.prepare(CONFIG.value)
+
+
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
     if not workdir.value:
         raise UserError(f"--mode={mode} needs --workdir, the folder of a trained run.")
@@ -154,6 +168,9 @@ def main(_: list[str]) -> None:
     except UserError as error:
         _tell(error)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nInterrupted; the same command begins again.", file=sys.stderr)
+        sys.exit(130)
     except Stopped as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.exit_status)

@@ -1,7 +1,6 @@
 """Devices and processes: the one-axis ('data',) mesh, its shardings, and batches placed on it."""
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -81,15 +80,15 @@ def wait_for_all_processes(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def make_on_each_disk(path: Path, make: Callable[[], None]) -> None:
-    """Returns when every process sees `path`, which `make` makes.
+def process_0_first(make: Callable[[], object], name: str) -> None:
+    """Returns when `make` has run in process 0 and then in all others.
 
-    Process 0 does, for all that share its disk; then the processes that don't see it do, each
-    for its own (`make` must bear being run by several at once).
+    What the first has made the others find, or, on disks of their own, make for themselves; so
+    `make` sees for itself whether there is something to do, and bears being run by several at once.
     """
-    if jax.process_index() == 0 and not path.exists():
+    if jax.process_index() == 0:
         make()
-    wait_for_all_processes(f"{path} by process 0")
-    if not path.exists():
+    wait_for_all_processes(f"{name} by process 0")
+    if jax.process_index():
         make()
-    wait_for_all_processes(f"{path} by all")
+    wait_for_all_processes(f"{name} by all")

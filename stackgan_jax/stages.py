@@ -71,7 +71,14 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     encoder = configuration.load(file, config.dataset)
     with encoder.unlocked():
         encoder.data = config.data
-    train(encoder, paths.folder(config.text_encoder))
+    try:
+        train(encoder, paths.folder(config.text_encoder))
+    except UserError as error:
+        path = f" --config.data.path={config.data.path}" if config.data.path else ""
+        raise UserError(
+            f"The text encoder can't be trained: {error} Train it by itself: `python -m "
+            f"stackgan_jax.main --config={file}:{config.dataset}{path} …`"
+        ) from error
 
 
 def _require_stage1(config: ConfigDict, workdir: Path) -> None:

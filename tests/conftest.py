@@ -1,5 +1,9 @@
 """Eight virtual CPU devices for every test, and small runs that several of them share."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import jax
@@ -10,6 +14,17 @@ from stackgan_jax import configuration, stages
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
+
+# What one test has compiled another doesn't compile again; processes that tests start neither.
+COMPILED = tempfile.mkdtemp(prefix="stackgan_jax-compiled-")
+atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+for name, value in {
+    "jax_compilation_cache_dir": COMPILED,
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}.items():
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -1,5 +1,7 @@
 """Batches are a function of (seed, step), whatever the process, and hold what they should."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -83,11 +85,27 @@ def test_processes_share_a_batch_as_one_process_would_fill_it(split, embeddings,
         np.testing.assert_array_equal(joined, whole[name])
 
 
+def joint_batches(split, batch_size):
+    tokens = input_pipeline.per_caption(split, indices)
+    return input_pipeline.joint_embedding_batches(split, tokens, batch_size, 0, 0, 5)
+
+
 def test_every_item_for_the_joint_embedding_is_of_another_class(split):
-    tokens = [indices(captions) for captions in split.captions]
-    for batch in input_pipeline.distinct_class_batches(split, tokens, 12, 0, 0, 5):
+    for batch in joint_batches(split, 12):
         assert len(set(batch["label"])) == 12
         assert batch["tokens"].shape == (12, 201)
+
+
+def test_few_classes_come_evenly_often(split):
+    two = dataclasses.replace(split, labels=(np.arange(len(split)) % 2).astype(np.int32))
+    for batch in joint_batches(two, 7):
+        assert sorted(np.unique(batch["label"], return_counts=True)[1]) == [3, 4]
+
+
+def test_images_of_one_class_are_classes_of_their_own(split):
+    one = dataclasses.replace(split, labels=np.zeros(len(split), np.int32))
+    for batch in joint_batches(one, 8):
+        assert len(set(batch["label"])) == 8
 
 
 def test_captions_are_embedded_once(split, runs):
@@ -104,13 +122,6 @@ def test_captions_are_embedded_once(split, runs):
 
 def test_an_unknown_crop_is_refused(data_dir):
     data = configuration.data_set("synthetic_birds")
-    data.update(builder_config="tiny", dir=str(data_dir), crop="square")
-    with pytest.raises(UserError, match="'square'; choose bbox or none"):
+    data.update(builder_config="tiny", dir=str(data_dir), crop="round")
+    with pytest.raises(UserError, match="'round'; choose from none, square, bbox"):
         input_pipeline.load(data, "train", 20)
-
-
-def test_the_box_is_cut_as_published():
-    image = np.arange(100 * 80 * 3, dtype=np.float32).reshape(100, 80, 3)
-    box = np.array([0.4, 0.25, 0.6, 0.75], np.float32)  # 20 high, 40 wide, about (50, 40)
-    cut = np.asarray(input_pipeline._crop_to_bbox(image, box))
-    np.testing.assert_array_equal(cut, image[20:80, 10:70])

@@ -40,10 +40,12 @@ def test_help_is_quick():
     [
         (["--config=configs/none.py"], "none.py"),
         ([f"--config={CONFIGS}/stage1.py:cubs"], "'cubs'; choose from synthetic_birds"),
+        ([f"--config={CONFIGS}/stage1.py:folder"], "the folder with your pictures"),
+        (["--mode=prepare"], "Preparing needs --config"),
         ([f"--config={CONFIGS}/stage1.py", "--config.colour=red"], "colour"),
         ([f"--config={CONFIGS}/stage1.py", "--config.steps=many"], "many"),
         (["--colour=red"], "colour"),
-        (["--mode=paint"], "train|sample|report"),
+        (["--mode=paint"], "train|prepare|sample|report"),
         (["red"], "'red' is no option"),
         ([], "needs --config"),
         ([STAGE1, "--process_id=1"], "--coordinator and --num_processes missing"),

@@ -1,13 +1,14 @@
 """The data sets by name, and their preparation, which several processes may ask for at once."""
 
 import contextlib
-import fcntl
 import importlib
 import os
 import pathlib
 import shutil
-import sys
+from typing import Any
 
+from stackgan_jax.datasets.locking import locked, unwritable
+from stackgan_jax.datasets.records import Source
 from stackgan_jax.errors import UserError
 
 # name → (module, class); a module, and TensorFlow with it, is imported when it is asked for.
@@ -15,6 +16,35 @@ BUILDERS = {
     "synthetic_birds": ("stackgan_jax.datasets.synthetic_birds", "SyntheticBirds"),
 }
 DEFAULT_DIRECTORY = "~/.cache/stackgan_jax/datasets"
+
+
+def source(data: Any) -> Source:
+    """The source of a config's records, prepared when they are asked for.
+
+    Args:
+        data: `config.data`: `name`, `builder_config` and `dir`; `path` and more for a folder.
+
+    Raises:
+        UserError: the name or the configuration is unknown, the directory cannot be made, or the
+            folder with the user's pictures is not there.
+    """
+    # Imported here, for they import each other by way of this package.
+    from stackgan_jax.datasets import folder, tfds_source
+
+    if data.name == "folder":
+        return folder.FolderSource(data, directory(data.dir))
+    wanted = (data.name, data.builder_config or None, data.dir or None)
+    return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
+
+
+def directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
+    """Where prepared data sets lie, made if need be; UserError where it can't be."""
+    path = pathlib.Path(data_dir or DEFAULT_DIRECTORY).expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return path
 
 
 def builder(name, config=None, data_dir=None):
@@ -29,7 +59,8 @@ def builder(name, config=None, data_dir=None):
         UserError: the name or the configuration is unknown, or the directory cannot be made.
     """
     if name not in BUILDERS:
-        raise UserError(f"Unknown dataset {name!r}; choose from {', '.join(sorted(BUILDERS))}.")
+        choices = ", ".join(sorted([*BUILDERS, "folder"]))
+        raise UserError(f"Unknown dataset {name!r}; choose from {choices}.")
     module, class_name = BUILDERS[name]
     kind = getattr(importlib.import_module(module), class_name)
     configs = [known.name for known in kind.BUILDER_CONFIGS]
@@ -38,12 +69,7 @@ def builder(name, config=None, data_dir=None):
         raise UserError(
             f"Unknown configuration {config!r} of dataset {name!r}; choose from {choices}."
         )
-    directory = pathlib.Path(data_dir or DEFAULT_DIRECTORY).expanduser().resolve()
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _unwritable(directory, error) from error
-    return kind(config=config, data_dir=os.fspath(directory))
+    return kind(config=config, data_dir=os.fspath(directory(data_dir)))
 
 
 def prepare(name, config=None, data_dir=None):
@@ -56,21 +82,14 @@ def prepare(name, config=None, data_dir=None):
     path = pathlib.Path(made.data_path)
     if not _is_prepared(path):
         try:
-            with _locked(path), _quiet():
+            with locked(path), _quiet():
                 if not _is_prepared(path):
                     _prepare(made, path)
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         # The first builder looked before the data were there.
         made = builder(name, config, data_dir)
     return made
-
-
-def _unwritable(path, error):
-    reason = error.strerror or error
-    return UserError(
-        f"Cannot write the data set to {path}: {reason}; free space or give another directory."
-    )
 
 
 def _is_prepared(path):
@@ -86,19 +105,6 @@ def _prepare(made, path):
         shutil.rmtree(interrupted)
     # Nothing is asked of a server: the data are drawn here, or lie where the user put them.
     made.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-
-
-@contextlib.contextmanager
-def _locked(path):
-    """Holds a lock beside `path` that ends with the process, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path.parent / "preparing.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"Waiting for the process that prepares {path}.", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @contextlib.contextmanager

@@ -2,12 +2,11 @@
 
 import dataclasses
 import os
-import sys
-import time
 
 import tensorflow_datasets as tfds
 
 from stackgan_jax.datasets import birds_attributes, birds_skeleton, birds_worker
+from stackgan_jax.datasets.progress import Progress
 
 
 @dataclasses.dataclass
@@ -15,26 +14,6 @@ class BirdsConfig(tfds.core.BuilderConfig):
     """A size of the data set: its species and images."""
 
     plan: birds_worker.Plan | None = None
-
-
-class _Progress:
-    """Says on the terminal how many images are drawn and how long the rest will take."""
-
-    def __init__(self, what, total):
-        self.what, self.total = what, total
-        self.terminal = sys.stderr.isatty()
-        self.pause = 0.5 if self.terminal else 5.0
-        self.began = self.said = time.monotonic()
-
-    def __call__(self, done):
-        now = time.monotonic()
-        if done < self.total and now - self.said < self.pause:
-            return
-        self.said = now
-        left = (now - self.began) * (self.total - done) / done
-        text = f"{self.what}: {done} of {self.total} images drawn, {left:.0f} s left"
-        end = "" if self.terminal and done < self.total else "\n"
-        print(f"\r{text:<70}" if self.terminal else text, end=end, file=sys.stderr, flush=True)
 
 
 class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
@@ -102,7 +81,9 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split, indices):
-        progress = _Progress(f"{self.name}/{self.builder_config.name} {split}", len(indices))
+        progress = Progress(
+            f"{self.name}/{self.builder_config.name} {split}", len(indices), "drawn"
+        )
         # A process of its own for a handful of images would cost more than it saves.
         workers = min(4, len(os.sched_getaffinity(0))) if len(indices) > 100 else 1
         drawn = birds_worker.examples(self.builder_config.plan, indices, workers)
