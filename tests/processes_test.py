@@ -101,7 +101,7 @@ def test_sigterm_to_one_stops_all_at_the_same_step(small_config, tmp_path):
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_dead_process_ends_the_run_in_a_sentence(victim, small_config, tmp_path):
     config = several.config_file(small_config("text_encoder", steps=10**6, log_every=1), tmp_path)
-    run = several.Run(2, 1, config, tmp_path / "run")
+    run = several.Run(2, 1, config, tmp_path / "run", "--peer_timeout=15")
     run.wait_for_line("text_encoder 5/")
     run.kill_child(victim)
     began = time.monotonic()

@@ -65,7 +65,7 @@ class Run:
         for number in range(count):
             several = [address, f"--num_processes={count}", f"--process_id={number}"]
             command = [sys.executable, "-m", "stackgan_jax.main", f"--config={config}"]
-            command += [f"--workdir={workdir}", "--peer_timeout=15", *flags]
+            command += [f"--workdir={workdir}", "--peer_timeout=100", *flags]
             command += ([] if count == 1 or cluster else several) + (own[number] if own else [])
             self.processes.append(
                 subprocess.Popen(
