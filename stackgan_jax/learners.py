@@ -107,7 +107,7 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     def finish(state: Any) -> None:
         if jax.process_index() == 0:
             _save_towers(encoder, joint, state.params, split, workdir)
-            retrieval.write(workdir)
+            retrieval.write(workdir, test)
 
     return Learner(
         init=init,
