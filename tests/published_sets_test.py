@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import python2_pickle
 import small_data_sets as made
+import tensorflow_datasets as tfds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -86,6 +87,46 @@ def test_coco_joins_images_and_captions_by_number(split_of, files):
     assert train.captions[1] == [f"Thing 25, {place}." for place in range(5)]
     expected = reduced(files["coco"] / "val2014/COCO_val2014_000000000041.jpg", 12)
     np.testing.assert_array_equal(test.images[2], expected)
+
+
+def test_coco_as_tfds_prepared_it_is_read_as_it_lies(tmp_path):
+    features = tfds.features.FeaturesDict(  # those of tfds's coco_captions 1.1.0 that matter
+        {
+            "captions": tfds.features.Sequence({"id": np.int64, "text": np.str_}),
+            "image": tfds.features.Image(encoding_format="jpeg"),
+            "image/filename": tfds.features.Text(),
+        }
+    )
+    examples = [
+        {
+            "captions": [{"id": 7, "text": f"Thing {number}."}, {"id": 8, "text": "A thing."}],
+            "image": made.picture(number),
+            "image/filename": f"COCO_{number:012d}.jpg",
+        }
+        for number in range(5)
+    ]
+    keyed = list(enumerate(examples))
+    tfds.dataset_builders.store_as_tfds_dataset(
+        name="coco_captions",
+        config="2014",
+        version="1.1.0",
+        features=features,
+        split_datasets={
+            "train": keyed[:2],
+            "val": keyed[2:3],
+            "test": keyed[3:4],
+            "restval": keyed[4:],
+        },
+        data_dir=tmp_path / "tensorflow_datasets",
+        disable_shuffling=True,
+    )
+    data = data_of("coco", tmp_path / "tensorflow_datasets", tmp_path / "prepared")
+    train = input_pipeline.load(data, "train", 12)
+    assert train.captions == [["Thing 0.", "A thing."], ["Thing 1.", "A thing."]]
+    test = input_pipeline.load(data, "test", 12)
+    assert sorted(captions[0] for captions in test.captions) == ["Thing 2.", "Thing 3.", "Thing 4."]
+    assert list(test.labels) == [0, 1, 2]
+    assert (tmp_path / "prepared") in test.directory.parents
 
 
 def test_pickled_images_come_as_they_were_pickled(split_of):

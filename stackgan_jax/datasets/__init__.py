@@ -33,10 +33,12 @@ def source(data: Any) -> Source:
             folder with the user's pictures is not there.
     """
     # Imported here, for they import each other by way of this package.
-    from stackgan_jax.datasets import folder, tfds_source
+    from stackgan_jax.datasets import coco_captions, folder, tfds_source
 
     if data.name == "folder":
         return folder.FolderSource(data, directory(data.dir))
+    if data.name == "coco2014" and (prepared := coco_captions.find(data.path)):
+        return coco_captions.CocoCaptions(prepared, directory(data.dir))
     wanted = (data.name, data.builder_config or None, data.dir or None, data.path or None)
     return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
 
