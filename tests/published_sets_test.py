@@ -208,6 +208,15 @@ def test_other_files_are_prepared_anew(files, tmp_path):
     assert len(input_pipeline.load(data, "train", 8)) == 2
 
 
+def test_captions_that_come_later_are_read(tmp_path):
+    root = made.pickled_birds(tmp_path / "birds", texts=False)
+    data = data_of("stackgan_pickles", root, tmp_path)
+    assert input_pipeline.load(data, "test", 8).captions[0][0] == f"{made.TEST[0]}/test_0000 #0"
+    made.pickled_birds(root)
+    captions = input_pipeline.load(data, "test", 8).captions
+    assert captions[0][0] == f"this {made.TEST[0]}/test_0000 is number 0 ."
+
+
 def test_a_class_in_both_splits_is_refused(files, tmp_path):
     root = shutil.copytree(files["birds"], tmp_path / "files")
     made.class_lists(root / "cvpr2016_cub", made.TRAIN + made.TEST, made.TEST)

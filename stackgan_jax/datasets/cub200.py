@@ -38,6 +38,11 @@ class Cub200(OwnersFilesBuilder):
             f"{TEXTS}/text_c10": REED,
         }
 
+    @classmethod
+    def optional(cls) -> Sequence[str]:
+        lists = (owners_files.WHOLE, *owners_files.PARTS)
+        return [f"{TEXTS}/{name}" for name in lists]
+
     def examples(self, root: Path, split: str) -> Sequence[dict[str, Any]]:
         wanted = owners_files.classes(root, TEXTS, split, REED)
         files = _table(root, "images.txt", str, 1)

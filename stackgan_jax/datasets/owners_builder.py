@@ -34,6 +34,11 @@ class OwnersFilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
         """The files and folders that must be there: name → where its owner offers it."""
         raise NotImplementedError
 
+    @classmethod
+    def optional(cls) -> Sequence[str]:
+        """Files and folders that are read where they are there."""
+        return ()
+
     def examples(self, root: Path, split: str) -> Sequence[dict[str, Any]]:
         """The examples of "train" or "test" in the folder `root`, always in the same order.
 
@@ -44,9 +49,9 @@ class OwnersFilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
 
     @classmethod
     def fingerprint(cls, path: str | Path | None, config: str | None) -> str:
-        """8 hex digits of the files that are `needed`: other files make another data set.
+        """8 hex digits of the files that are read: other files make another data set.
 
-        Raises UserError for the first of them that is missing.
+        Raises UserError for the first that is `needed` and missing.
         """
         needed = cls.needed(config)
         if not path:
@@ -56,10 +61,12 @@ class OwnersFilesBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True
                 f"The data set {cls.name} is made of files of yours: set --config.data.path to the "
                 f"folder that holds {holds}. They come from {origins}."
             )
-        digest = hashlib.sha256()
-        for name, origin in needed.items():
-            known = require(Path(path).expanduser(), name, origin).stat()
-            digest.update(f"{name} {known.st_size} {known.st_mtime_ns}\n".encode())
+        root, digest = Path(path).expanduser(), hashlib.sha256()
+        files = [require(root, name, origin) for name, origin in needed.items()]
+        files += [root / name for name in cls.optional() if (root / name).exists()]
+        for file in files:
+            known = file.stat()
+            digest.update(f"{file.name} {known.st_size} {known.st_mtime_ns}\n".encode())
         return digest.hexdigest()[:8]
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -35,15 +35,17 @@ def captions(path: Path) -> list[str]:
     return [caption for caption in found if caption]
 
 
+# Reed's lists of the training classes: the first, or the other two together.
+WHOLE, PARTS = "trainvalclasses.txt", ("trainclasses.txt", "valclasses.txt")
+
+
 def classes(root: Path, folder: str, split: str, origin: str) -> set[str]:
     """The names of a split's classes, from Reed's lists: training and validation make "train".
 
     Raises UserError where a list is missing or a class is in both splits.
     """
-    whole = "trainvalclasses.txt"
-    parts = ["trainclasses.txt", "valclasses.txt"]
     files = {
-        "train": [whole] if (root / folder / whole).exists() else parts,
+        "train": [WHOLE] if (root / folder / WHOLE).exists() else PARTS,
         "test": ["testclasses.txt"],
     }
     found = {

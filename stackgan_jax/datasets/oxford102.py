@@ -31,6 +31,11 @@ class Oxford102(OwnersFilesBuilder):
             f"{TEXTS}/text_c10": REED,
         }
 
+    @classmethod
+    def optional(cls) -> Sequence[str]:
+        lists = (owners_files.WHOLE, *owners_files.PARTS)
+        return [f"{TEXTS}/{name}" for name in lists]
+
     def examples(self, root: Path, split: str) -> Sequence[dict[str, Any]]:
         # The folders of the captions say which kind an image is of, as Oxford's imagelabels.mat.
         return [

@@ -41,6 +41,11 @@ class StackganPickles(OwnersFilesBuilder):
         }
         return {f"{split}/{file}": origin for split in SPLITS for file, origin in files.items()}
 
+    @classmethod
+    def optional(cls) -> Sequence[str]:
+        embeddings = [f"{split}/{stackgan_files.EMBEDDINGS}" for split in SPLITS]
+        return [stackgan_files.TEXTS, *embeddings]
+
     def examples(self, root: Path, split: str) -> Sequence[dict[str, Any]]:
         names = stackgan_files.read_names(root, split)
         labels = stackgan_files.read_labels(root, split)

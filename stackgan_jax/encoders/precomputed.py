@@ -138,7 +138,7 @@ def read(path: Path) -> tuple[np.ndarray, list[str] | None]:
     if not path.is_file():
         raise UserError(
             f"There is no file of embeddings {str(path)!r}; name one with --config.embeddings "
-            f"({FORMATS})."
+            f"in training and --embeddings in sampling ({FORMATS})."
         )
     readers = {
         ".npz": _read_npz,
