@@ -157,7 +157,8 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
     input_pipeline.claim(split, workdir)
-    input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
+    if encoder.trainable:
+        input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
