@@ -89,9 +89,9 @@ def mismatched(key, labels):
 def disturb(key, image, size):
     """Generated pictures as an encoder of real ones shall see them.
 
-    [b, s, s, 3] → [b, size, size, 3], float32 about [-1, 1]. Moved by up to a tenth, all alike, averaged over squares, each brightened or darkened, and noise
-    of 0.2 added: patterns that would please the encoder and no eye don't survive it. s must be a
-    multiple of `size`.
+    [b, s, s, 3] → [b, size, size, 3] float32, about [-1, 1]. Moved by up to a tenth, all alike,
+    averaged over squares, each brightened or darkened, and noise of 0.2 added: patterns that would
+    please the encoder and no eye don't survive it. s must be a multiple of `size`.
     """
     move_key, light_key, noise_key = jax.random.split(key, 3)
     b, s = image.shape[:2]
