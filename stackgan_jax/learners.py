@@ -165,11 +165,12 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     then stands alone."""
     prior, prior_variables = _own_stage1(config, workdir)
     encoder = _own_encoder(config, workdir, prior_variables)
-    game = build(config, prior)
+    game = _matched(build(config, prior), encoder, workdir)
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
     input_pipeline.claim(split, workdir)
-    input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
+    if encoder.trainable:
+        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
@@ -225,6 +226,20 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"The config {config.name} can't be built: {error}") from error
+
+
+def _matched(game: gan.Gan, encoder: text.Encoder, workdir: Path) -> gan.Gan:
+    """The game with the run's image tower as matcher, where its config asks for one."""
+    if not game.matching_weight:
+        return game
+    pair = towers.load(workdir / text.DIRECTORY)
+    if game.discriminator.size % pair.image_size:
+        raise UserError(
+            f"config.training.matching_weight needs pictures whose size is a multiple of the image "
+            f"tower's {pair.image_size} pixels, not {game.discriminator.size}; set it to 0, or "
+            "train the text encoder with another config.joint.image_size."
+        )
+    return dataclasses.replace(game, matcher=pair.matcher(encoder))
 
 
 def _typed(fields: ConfigDict) -> dict[str, Any]:
