@@ -7,7 +7,7 @@ import pytest
 import python2_pickle
 import small_data_sets as made
 
-from stackgan_jax import configuration, input_pipeline, sample, text
+from stackgan_jax import configuration, input_pipeline, sample
 from stackgan_jax.datasets import stackgan_files
 from stackgan_jax.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.errors import UserError
@@ -27,7 +27,7 @@ def choose(root, prepared):
     data.update(path=str(root), dir=str(prepared))
     train, test = (input_pipeline.load(data, split, 19) for split in ("train", "test"))
     choice = {"embeddings": "", "data": data}
-    return text.fresh("precomputed", choice, train, test), train
+    return PrecomputedEncoder.fresh(choice, train, test), train
 
 
 def test_every_caption_has_the_embedding_of_its_place(birds, tmp_path):
