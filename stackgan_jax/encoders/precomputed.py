@@ -54,7 +54,9 @@ class PrecomputedEncoder(Encoder):
         first: dict[str, int] = {}
         for row, caption in enumerate(captions):
             other = first.setdefault(caption.strip(), row)
-            if strict and not np.allclose(embeddings[row], embeddings[other], atol=1e-4):
+            if other == row or not strict:
+                continue
+            if not np.allclose(embeddings[row], embeddings[other], atol=1e-4):
                 raise UserError(
                     f"{path} gives the caption {caption!r} two embeddings, rows {other} and {row}; "
                     "an embedding is found by its caption, so each caption needs one."
