@@ -20,6 +20,7 @@ class Checkpoints:
       every: keep, besides, each whose step is a multiple of this; 0 for none.
       best: keep, besides, the one with the best value of this metric; "" for none.
       best_mode: "min" or "max".
+      read_only: for whoever reads while another process trains: nothing is saved or cleaned up.
     """
 
     def __init__(
@@ -29,22 +30,29 @@ class Checkpoints:
         every: int = 0,
         best: str = "",
         best_mode: str = "min",
+        read_only: bool = False,
     ):
         self.directory = Path(directory).absolute()
         policies = [checkpoint_managers.LatestN(newest)]
         if every:
             policies.append(checkpoint_managers.EveryNSteps(every))
         if best:
+            # Not every checkpoint has been evaluated.
+            worst = float("inf") if best_mode == "min" else -float("inf")
             policies.append(
                 checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics[best], reverse=best_mode == "min", n=1
+                    get_metric_fn=lambda metrics: metrics.get(best, worst),
+                    reverse=best_mode == "min",
+                    n=1,
                 )
             )
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
+                # What another process is just saving would be taken for a rest.
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),

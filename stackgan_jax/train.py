@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, images, learners, mesh
+from stackgan_jax import configuration, evaluate, images, learners, mesh, running, tensorboard
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 
@@ -33,6 +33,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     claim(workdir, config)
     devices = mesh.data_mesh(config.batch_size)
     learner = learners.create(config, workdir, devices)
+    evaluation = evaluate.in_training(config, workdir)
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
@@ -42,7 +43,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     progress = Progress(config, workdir, start)
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop:
+        with StopRequests() as stop, running.training(workdir):
             for step, batch in _batches(learner, devices, start, config.steps):
                 state, metrics = learner.step(state, batch)
                 done = progress.count(step, metrics)
@@ -51,9 +52,13 @@ def train(config: ConfigDict, workdir: Path) -> Any:
                     progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
                     progress.preview(learner.preview(state))
-                if done % config.save_every == 0 or last or stop.requested:
+                scores = {}
+                if evaluation and (done % config.eval.every == 0 or last) and not stop.requested:
                     progress.refuse_nan()
-                    checkpoints.save(done, state, progress.means)
+                    scores = evaluation(done, state, lambda: bool(stop.requested))
+                if done % config.save_every == 0 or last or scores or stop.requested:
+                    progress.refuse_nan()
+                    checkpoints.save(done, state, progress.means | scores)
                 if stop.requested:
                     raise Stopped(stop.requested, done, workdir)
                 checkpoints.check()
@@ -128,7 +133,7 @@ class Progress:
         self._seconds = _keep_log_until(self._log, start) if self._writes else 0.0
         self._began = self._last = time.monotonic()
         self._last_done = start
-        self._tensorboard = _tensorboard(workdir) if self._writes else None
+        self._tensorboard = tensorboard.writer(workdir) if self._writes else None
 
     def overview(self, parameters: Mapping[str, Any]) -> None:
         """Prints each network's parameter count; the whole table goes to parameters.txt."""
@@ -212,17 +217,6 @@ class Progress:
     def close(self) -> None:
         if self._tensorboard:
             self._tensorboard.close()
-
-
-def _tensorboard(workdir: Path) -> Any:
-    """clu's TensorBoard writer, or None with a word where TensorFlow is not installed."""
-    try:
-        import tensorflow  # noqa: F401
-        from clu import metric_writers
-    except ImportError:
-        print("TensorFlow is not installed: no TensorBoard log, only metrics.jsonl.", flush=True)
-        return None
-    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir)))
 
 
 def _keep_log_until(log: Path, step: int) -> float:

@@ -64,8 +64,13 @@ def charts(log: Sequence[Mapping[str, float]]) -> list[str]:
     return figures
 
 
-def chart(title: str, curves: Mapping[str, Curve], note: str = "") -> str:
-    """A `<figure>` of up to three curves, label → (step, value) pairs, over one pair of axes."""
+def chart(
+    title: str, curves: Mapping[str, Curve], note: str = "", unit: str = "step", dots: bool = False
+) -> str:
+    """A `<figure>` of up to six curves, label → (x, value) pairs, over one pair of axes.
+
+    `unit` is the x axis'; with `dots` each point is marked.
+    """
     curves = {label: binned(curve) for label, curve in curves.items()}
     steps = [x for curve in curves.values() for x, _ in curve]
     values = [y for curve in curves.values() for _, y in curve]
@@ -80,14 +85,19 @@ def chart(title: str, curves: Mapping[str, Curve], note: str = "") -> str:
 
     axes = "".join(_y_tick(value, place(0, value)[1]) for value in y_ticks)
     axes += "".join(_x_tick(step, place(step, 0)[0]) for step in x_ticks)
-    axes += (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">step</text>'
-    )
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    axes += f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(unit)}</text>'
     paths = "".join(
         f'<path class="c{i} c{i}path" d="M{" L".join(_point(*place(*p)) for p in curve)}"/>'
         for i, curve in enumerate(curves.values())
     )
-    label = html.escape(f"{title} over {max(steps):,} steps: {_ends(curves)}")
+    if dots:
+        paths += "".join(
+            '<circle class="c{} c{}dot" r="3.5" cx="{:.1f}" cy="{:.1f}"/>'.format(i, i, *place(*p))
+            for i, curve in enumerate(curves.values())
+            for p in curve
+        )
+    label = html.escape(f"{title} over {max(steps):,.4g} {unit}s: {_ends(curves)}")
     return (
         f"<figure><b>{html.escape(title)}</b>{_legend(curves)}"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{axes}{paths}</svg>'
