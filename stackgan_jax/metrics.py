@@ -6,6 +6,7 @@ them, here as by torch-fidelity (its golden values are in the tests).
 
 import dataclasses
 import itertools
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -89,13 +90,21 @@ def frechet_distance(first: Moments, second: Moments) -> float:
     """|m₁ − m₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½), FID on Inception's "2048" (Heusel et al., 2017).
 
     tr (C₁C₂)^½ is the sum of the singular values of C₁^½ C₂^½, which no rounding makes complex and
-    which is as exact for covariances without full rank: fewer pictures than dimensions.
+    which is as exact for covariances without full rank: fewer pictures than dimensions. Then it
+    warns, for the distance of samples is the larger the fewer they are.
     """
     if len(first.mean) != len(second.mean):
         raise UserError(
             f"Features of {len(first.mean)} and of {len(second.mean)} numbers can't be compared."
         )
     one, two = first.covariance, second.covariance
+    fewest = min(first.count, second.count)
+    if fewest <= len(first.mean):  # n deviations from a mean span n - 1 dimensions
+        warnings.warn(
+            f"{fewest:,} pictures can't span {len(first.mean):,} dimensions: the distance "
+            "is biased upwards, and comparable only with one of as many pictures",
+            stacklevel=2,
+        )
     root = np.linalg.svd(_square_root(one) @ _square_root(two), compute_uv=False).sum()
     distance = np.square(first.mean - second.mean).sum() + np.trace(one) + np.trace(two) - 2 * root
     return float(max(distance, 0.0))

@@ -1,5 +1,6 @@
 """Metrics of features: torch-fidelity's numbers, what must be 0 or 1, too few pictures."""
 
+import warnings
 from pathlib import Path
 
 import hypothesis
@@ -46,6 +47,16 @@ def test_moments_in_parts_are_those_of_the_whole(seed, sizes, offset):
     np.testing.assert_allclose(moments.covariance, expected, rtol=1e-8, atol=1e-9)
 
 
+def test_fewer_pictures_than_dimensions_are_warned_of():
+    features = np.random.default_rng(0).normal(size=(65, 64))
+    with pytest.warns(UserWarning, match="64 pictures can't span 64 dimensions"):
+        fid(features, features[:64])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fid(features, features)
+
+
+@pytest.mark.filterwarnings("ignore:.*can't span")
 @pytest.mark.parametrize("count", [10, 300])  # fewer and more than dimensions
 def test_distance_of_a_set_to_itself_is_zero(count):
     features = np.random.default_rng(0).normal(size=(count, 64)).astype(np.float32)
@@ -53,6 +64,7 @@ def test_distance_of_a_set_to_itself_is_zero(count):
     assert metrics.precision_recall(features, features) == (1, 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*can't span")
 def test_distance_without_full_rank_is_exact():
     rng = np.random.default_rng(1)
     a, b = rng.normal(size=(12, 200)), rng.normal(1, 2, size=(9, 200))

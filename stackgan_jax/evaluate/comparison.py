@@ -145,10 +145,9 @@ def _charts(name: str, runs: Runs, logs: Mapping[str, Sequence[Mapping[str, floa
         for run, found in runs.items():
             points = [(x(run, r.step), r.scores[name].value) for r in found if name in r.scores]
             lines[run] = [point for point in points if point[0]]
-        lines = {run: line for run, line in lines.items() if line}
         better = {"min": "lower", "max": "higher"}[BETTER[name]]
         title = f"{TITLES[name]} ({better} is better)"
-        return curves.chart(title, lines, unit=unit, dots=True) if lines else ""
+        return curves.chart(title, lines, unit=unit, dots=True) if any(lines.values()) else ""
 
     def minutes(run: str, step: int) -> float | None:
         seconds = seconds_at(logs[run], step)

@@ -39,6 +39,7 @@ class Evaluation:
     Attributes:
       protocol: how.
       directory: of the run.
+      data: its `config.data`.
       test: the split, at the load size of the run's pictures.
       size: of these, in pixels.
       readers: of pictures.
@@ -49,6 +50,7 @@ class Evaluation:
 
     protocol: Protocol
     directory: Path
+    data: ConfigDict
     test: Split
     size: int
     readers: Sequence[Reader]
@@ -82,7 +84,7 @@ class Evaluation:
             saying = Progress("real images read", len(self.test))
             real |= readers.real_features(reader, self.real, self.test.directory, saying)
         evidence = scoring.Evidence(
-            self.protocol, generated, real, self._origin(sampler), self.captions
+            self.protocol, generated, real, self._drawn_by(sampler), self.captions
         )
         scores, left_out = scoring.score(evidence, self.readers)
         if not scores:
@@ -106,28 +108,35 @@ class Evaluation:
         joined = readers.joined(parts)
         return {name: mesh.gather_rows(a, len(self.embeddings)) for name, a in joined.items()}
 
-    def _origin(self, sampler: Sampler) -> dict[str, Any]:
-        data, protocol = sampler.config.data, self.protocol
+    def origin(self, pictures: str) -> dict[str, Any]:
+        """What a stamp tells of real pictures and the machine; `drawn_by` adds the generator."""
+        data, size = self.data, self.test.images.shape[1]
         version = self.test.directory.parents[1].name
         builder = f"{data.name}/{data.builder_config}" if data.builder_config else data.name
-        seeds = f"{protocol.seed} (captions, noise), {METRICS_SEED} (subsets, splits)"
+        return {
+            "seed": f"{self.protocol.seed} (captions, noise), {METRICS_SEED} (subsets, splits)",
+            "pictures": pictures,
+            "size": f"{self.size}×{self.size}, 8 bits, not stored",
+            "data": f"{builder} {version}, crop {data.crop}, middle of {size}",
+            "split": "test",
+            "captions": "one of each test image in turn, one picture each",
+            **dict.fromkeys(("truncation", "averaged", "batch_norm", "step"), "none: not drawn"),
+            "checkpoint": "none: not drawn",
+            **stamps.here(),
+        }
+
+    def _drawn_by(self, sampler: Sampler) -> dict[str, Any]:
         truncation = "none"
-        if protocol.truncation:
-            truncation = f"z from a normal cut at ±2, times {protocol.truncation:g}"
+        if self.protocol.truncation:
+            truncation = f"z from a normal cut at ±2, times {self.protocol.truncation:g}"
         decay = sampler.config.training.ema_decay
         return {
-            "seed": seeds,
+            **self.origin(str(sampler.directory)),
             "truncation": truncation,
             "averaged": f"the generator's moving average, decay {decay:g}",
             "batch_norm": "moving averages (inference)",
             "step": sampler.step,
             "checkpoint": readers.sha256([sampler.state.ema, sampler.state.prior])[:16],
-            "pictures": str(sampler.directory),
-            "size": f"{self.size}×{self.size}, 8 bits, not stored",
-            "data": f"{builder} {version}, crop {data.crop}, middle of {self.test.images.shape[1]}",
-            "split": "test",
-            "captions": "one of each test image in turn, one picture each",
-            **stamps.here(),
         }
 
 
@@ -159,7 +168,9 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
     if not chosen:
         raise UserError(" ".join(str(error) for error in left_out.values()))
     captions, embeddings = _choose_captions(test, directory, protocol, pair)
-    return Evaluation(protocol, directory, test, size, chosen, captions, embeddings, left_out)
+    return Evaluation(
+        protocol, directory, config.data, test, size, chosen, captions, embeddings, left_out
+    )
 
 
 def _choose_captions(

@@ -1,6 +1,7 @@
 """What was read in generated and in real pictures → scores with their stamps."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,11 @@ class Captions:
     images: np.ndarray
     labels: np.ndarray
     embeddings: np.ndarray | None = None
+
+    def first(self, count: int) -> "Captions":
+        """Those of the first so many pictures."""
+        joint = None if self.embeddings is None else self.embeddings[:count]
+        return Captions(self.sentences[:count], self.images[:count], self.labels[:count], joint)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,8 +112,7 @@ def _count(features: Features) -> int:
 
 def _fid(evidence: Evidence, reader: Reader) -> list[Score]:
     stamp = evidence.stamp(reader, "Fréchet distance", "Inception-v3 of FID, layer 2048")
-    value = metrics.frechet_distance(*_moments(evidence, "2048"))
-    return [Score("fid", value, stamp)]
+    return [_frechet_distance("fid", stamp, evidence, "2048")]
 
 
 def _kid(evidence: Evidence, reader: Reader) -> list[Score]:
@@ -160,8 +165,7 @@ def _joint_distance(evidence: Evidence, reader: Reader) -> list[Score]:
     stamp = evidence.stamp(
         reader, "Fréchet distance, not FID", "image tower of the run's joint embedding"
     )
-    value = metrics.frechet_distance(*_moments(evidence, "joint"))
-    return [Score("joint_frechet_distance", value, stamp)]
+    return [_frechet_distance("joint_frechet_distance", stamp, evidence, "joint")]
 
 
 def _r_precision(evidence: Evidence, reader: Reader) -> list[Score]:
@@ -235,8 +239,12 @@ def attributes_wanted(sentences: Sequence[str], judged: Sequence[str]) -> list[d
     return [{n: named[s][n] for n in judged if n in named[s]} for s in sentences]
 
 
-def _moments(evidence: Evidence, layer: str) -> tuple[Moments, Moments]:
-    return Moments.of(evidence.generated[layer]), Moments.of(evidence.real[layer])
+def _frechet_distance(name: str, stamp: Stamp, evidence: Evidence, layer: str) -> Score:
+    made, real = Moments.of(evidence.generated[layer]), Moments.of(evidence.real[layer])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value = metrics.frechet_distance(made, real)
+    return Score(name, value, stamp, warning=str(caught[0].message) if caught else "")
 
 
 def _some(features: np.ndarray, most: int) -> np.ndarray:

@@ -118,6 +118,7 @@ class Score:
       stamp: complete.
       spread: standard deviation over subsets or splits, where the metric has them.
       real: what the real images score in their place, where that means something.
+      warning: what to mind.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Score:
     stamp: Stamp
     spread: float | None = None
     real: float | None = None
+    warning: str = ""
 
     def __post_init__(self):
         if not isinstance(self.stamp, Stamp):
@@ -171,6 +173,7 @@ def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
     for score, stamp in zip(scores, stamps, strict=True):
         own = [f"{name} {_words(value)}" for name, value in stamp.items() if name not in shared]
         told += [f"  {TITLES[score.name]}: {'; '.join(own)}"] if own else []
+    told += [f"mind: {TITLES[score.name]}: {score.warning}" for score in scores if score.warning]
     told += [f"left out: {TITLES[name]}: {reason}" for name, reason in left_out.items()]
     return "\n".join(told)
 

@@ -69,7 +69,8 @@ def chart(
 ) -> str:
     """A `<figure>` of up to six curves, label → (x, value) pairs, over one pair of axes.
 
-    `unit` is the x axis'; with `dots` each point is marked.
+    A curve without points only takes its colour. `unit` is the x axis'; with `dots` each point is
+    marked.
     """
     curves = {label: binned(curve) for label, curve in curves.items()}
     steps = [x for curve in curves.values() for x, _ in curve]
@@ -90,6 +91,7 @@ def chart(
     paths = "".join(
         f'<path class="c{i} c{i}path" d="M{" L".join(_point(*place(*p)) for p in curve)}"/>'
         for i, curve in enumerate(curves.values())
+        if curve
     )
     if dots:
         paths += "".join(
@@ -107,7 +109,7 @@ def chart(
 
 def binned(curve: Curve, points: int = POINTS) -> Curve:
     """At most `points` points, each the mean of equally many neighbours."""
-    size = math.ceil(len(curve) / points)
+    size = max(math.ceil(len(curve) / points), 1)
     bins = [curve[i : i + size] for i in range(0, len(curve), size)]
     return [tuple(sum(axis) / len(part) for axis in zip(*part, strict=True)) for part in bins]
 
@@ -129,7 +131,8 @@ def _y_tick(value: float, y: float) -> str:
 
 
 def _x_tick(step: float, x: float) -> str:
-    return f'<text x="{x:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{step:,.0f}</text>'
+    words = f"{step:,.0f}" if step == round(step) else f"{step:g}"
+    return f'<text x="{x:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{words}</text>'
 
 
 def _point(x: float, y: float) -> str:
@@ -139,12 +142,15 @@ def _point(x: float, y: float) -> str:
 def _legend(curves: Mapping[str, Curve]) -> str:
     items = "".join(
         f'<li class="c{i}"><i></i><span>{html.escape(label)}</span></li>'
-        for i, label in enumerate(curves)
+        for i, (label, curve) in enumerate(curves.items())
+        if curve
     )
     return f'<ul class="legend">{items}</ul>'
 
 
 def _ends(curves: Mapping[str, Curve]) -> str:
     return "; ".join(
-        f"{label} from {curve[0][1]:.3g} to {curve[-1][1]:.3g}" for label, curve in curves.items()
+        f"{label} from {curve[0][1]:.3g} to {curve[-1][1]:.3g}"
+        for label, curve in curves.items()
+        if curve
     )
