@@ -164,6 +164,11 @@ class Checkpoints:
                 )
 
 
+def saved_steps(directory: Path) -> list[int]:
+    """The steps whose checkpoints are whole, oldest first, seen without opening any."""
+    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+
+
 class _told_to_the_user:
     """Turns what Orbax raises on a full or unwritable disk into one sentence."""
 

@@ -18,7 +18,7 @@ from stackgan_jax import (
     sample,
     towers,
 )
-from stackgan_jax.checkpoint import Checkpoints
+from stackgan_jax.checkpoint import saved_steps
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import comparison, protocols, readers, records, runs, scoring, stamps
 from stackgan_jax.evaluate.folders import Folder
@@ -46,7 +46,7 @@ def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> 
 
 
 def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
-    if Checkpoints(directory / "checkpoints", read_only=True).latest is None:
+    if not saved_steps(directory / "checkpoints"):
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
     protocol = protocols.resolve(settings_of(directory, given))
     return runs.prepare(config, directory, protocol)
@@ -71,7 +71,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     evaluation, said = None, False
     while True:
         ended = not running.is_training(directory)  # asked first: nothing is saved after that
-        steps = Checkpoints(directory / "checkpoints", read_only=True).steps
+        steps = saved_steps(directory / "checkpoints")
         if steps and evaluation is None:
             evaluation = _prepared(directory, config, given)
         name = evaluation.protocol.name if evaluation else ""
@@ -92,9 +92,8 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
 def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
     try:
         sampler = sample.load(evaluation.directory, step)
-    except (UserError, OSError, ValueError) as error:
-        still_there = Checkpoints(evaluation.directory / "checkpoints", read_only=True).steps
-        if step in still_there:
+    except Exception as error:  # half a checkpoint can make its reader raise anything
+        if step in saved_steps(evaluation.directory / "checkpoints"):
             raise
         print(f"Step {step:,} was dropped before it could be read: {error}", flush=True)
         return
@@ -114,12 +113,12 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
     for directory, config in found:
         protocol = protocols.resolve(settings_of(directory, given))
         evaluated = _evaluated(directory, protocol.name)
-        newest = Checkpoints(directory / "checkpoints", read_only=True).latest
-        if not any(r.step == newest and _has_fid_if(protocol, r) for r in evaluated):
+        newest = saved_steps(directory / "checkpoints")[-1:]
+        if not any([r.step] == newest and _has_fid_if(protocol, r) for r in evaluated):
             _written(*_newest(directory, config, given))
             evaluated = _evaluated(directory, protocol.name)
         by_run[str(directory)], logs[str(directory)] = evaluated, comparison.read_log(directory)
-    comparison.save(output, comparison.page(by_run, logs))
+    records.save(output, comparison.page(by_run, logs))
     print(f"{comparison.text(by_run)}\n\nTable and curves: {output}", flush=True)
 
 
@@ -235,7 +234,7 @@ def of_folders(
 def _readers_of_folders(protocol: protocols.Protocol, workdir: Path | None) -> list[readers.Reader]:
     chosen = []
     if protocol.inception:
-        chosen.append(readers.inception(protocol))
+        chosen.append(readers.InceptionReader.of(protocol))
     if workdir is not None:
         chosen.append(readers.TowerReader(towers.load(workdir)))
     if not chosen:

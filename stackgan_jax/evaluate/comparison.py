@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from stackgan_jax.errors import UserError
-from stackgan_jax.evaluate import records, stamps
 from stackgan_jax.evaluate.records import Record
-from stackgan_jax.evaluate.stamps import TITLES, Score
+from stackgan_jax.evaluate.stamps import TITLES, Score, number
 from stackgan_jax.metrics import BETTER
 from stackgan_jax.report import curves
 from stackgan_jax.report.style import STYLE
@@ -70,11 +69,6 @@ def read_log(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def save(output: Path, content: str) -> None:
-    with records.told(output):
-        records.save(output, content)
-
-
 def require_plottable(runs: Sequence[Path]) -> None:
     """Raises UserError for more runs than a plot can tell apart, or one run twice."""
     if len(runs) > MOST:
@@ -96,7 +90,7 @@ def _incomparable(runs: Runs, score: Score) -> bool:
 
 def _figure(runs: Runs, score: Score) -> str:
     mark = " *" if _incomparable(runs, score) else ""
-    return stamps.number(score.name, score.value) + mark
+    return number(score.name, score.value) + mark
 
 
 def _warnings(runs: Runs) -> list[str]:
@@ -128,7 +122,7 @@ def _table(runs: Runs, names: Sequence[str]) -> str:
 
 
 def _cell(runs: Runs, score: Score) -> str:
-    real = "" if score.real is None else f" (real {stamps.number(score.name, score.real)})"
+    real = "" if score.real is None else f" (real {number(score.name, score.real)})"
     best = _is_best(runs, score) and not _incomparable(runs, score)
     figure = f"{_figure(runs, score)}{real}"
     return f"<b>{figure}</b>" if best else figure

@@ -4,9 +4,10 @@ import dataclasses
 import hashlib
 import json
 import os
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from zipfile import BadZipFile
 
 import jax
@@ -14,7 +15,7 @@ import numpy as np
 
 from stackgan_jax import attributes, inception_weights, mesh
 from stackgan_jax.errors import UserError
-from stackgan_jax.evaluate import protocols
+from stackgan_jax.evaluate.protocols import Protocol
 from stackgan_jax.images import to_float
 from stackgan_jax.inception import RESIZES, Extractor
 from stackgan_jax.inception_weights import SHA256_PREFIX, Weights
@@ -25,7 +26,7 @@ BLOCK = 256  # pictures read at once
 _FORMAT = 1  # of what is kept; another when a reader's numbers change
 
 
-class Reader(Protocol):
+class Reader(typing.Protocol):
     """A network that reads pictures.
 
     Attributes:
@@ -47,6 +48,15 @@ class InceptionReader:
     weights: Weights
     extractor: Extractor
 
+    @classmethod
+    def of(cls, protocol: Protocol) -> "InceptionReader":
+        """With the weights, the resize and the precision that a protocol names."""
+        weights = inception_weights.load(protocol.inception)
+        extractor = Extractor(
+            weights.variables, protocol.resize, protocol.dtype, protocol.batch_size
+        )
+        return cls(weights, extractor)
+
     @property
     def stamp(self) -> dict[str, str]:
         published = "the published weights" if self.weights.published else "NOT the published ones"
@@ -60,13 +70,6 @@ class InceptionReader:
     def read(self, images: np.ndarray) -> Features:
         features = self.extractor(images)
         return {layer: features[layer] for layer in ("2048", "logits_unbiased")}
-
-
-def inception(protocol: protocols.Protocol) -> InceptionReader:
-    """With the weights, the resize and the precision that a protocol names."""
-    weights = inception_weights.load(protocol.inception)
-    extractor = Extractor(weights.variables, protocol.resize, protocol.dtype, protocol.batch_size)
-    return InceptionReader(weights, extractor)
 
 
 @dataclasses.dataclass(frozen=True)

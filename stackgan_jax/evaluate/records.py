@@ -1,17 +1,15 @@
 """What evaluations leave: metrics.json, metrics.txt for people, and TensorBoard."""
 
-import contextlib
 import dataclasses
 import datetime
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from stackgan_jax import tensorboard
 from stackgan_jax.errors import UserError
-from stackgan_jax.evaluate import stamps
-from stackgan_jax.evaluate.stamps import Score
+from stackgan_jax.evaluate.stamps import Score, table
 
 FILE = "metrics.json"
 TABLE = "metrics.txt"
@@ -65,8 +63,8 @@ class Record:
 
     def __str__(self) -> str:
         step = "" if self.step is None else f"step {self.step:,}, "
-        table = stamps.table(list(self.scores.values()), self.left_out)
-        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{table}"
+        told = table(list(self.scores.values()), self.left_out)
+        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{told}"
 
 
 def read(path: Path) -> list[Record]:
@@ -100,15 +98,13 @@ def add(folder: Path, record: Record) -> None:
     others = [each for each in earlier if each not in same]
     records = sorted([*others, record], key=lambda r: (r.protocol, r.step or 0))
     write(path, records)
-    with told(folder):
-        save(folder / TABLE, "\n\n".join(map(str, reversed(records))) + "\n")
+    save(folder / TABLE, "\n\n".join(map(str, reversed(records))) + "\n")
 
 
 def write(path: Path, records: Sequence[Record]) -> None:
     """Writes a metrics.json."""
     content = {"evaluations": [record.as_json() for record in records]}
-    with told(path):
-        save(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    save(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def to_tensorboard(folder: Path, record: Record) -> None:
@@ -123,17 +119,11 @@ def to_tensorboard(folder: Path, record: Record) -> None:
 
 
 def save(path: Path, content: str) -> None:
-    """Writes a file, whole or not at all."""
+    """Writes a file, whole or not at all; UserError where the disk is full or not writable."""
     partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)
-
-
-@contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Turns a full or unwritable disk into one sentence."""
     try:
-        yield
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror}); free space, or choose another folder."

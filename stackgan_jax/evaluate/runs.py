@@ -22,10 +22,21 @@ from stackgan_jax import (
     towers,
 )
 from stackgan_jax.errors import UserError
-from stackgan_jax.evaluate import readers, scoring, stamps
 from stackgan_jax.evaluate.protocols import METRICS_SEED, Protocol
-from stackgan_jax.evaluate.readers import Features, Reader
+from stackgan_jax.evaluate.readers import (
+    BLOCK,
+    AttributeReader,
+    Features,
+    InceptionReader,
+    Reader,
+    TowerReader,
+    joined,
+    real_features,
+    sha256,
+)
 from stackgan_jax.evaluate.records import Record
+from stackgan_jax.evaluate.scoring import Captions, Evidence, measured_by, score
+from stackgan_jax.evaluate.stamps import here
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.sample import Sampler
 
@@ -54,7 +65,7 @@ class Evaluation:
     test: Split
     size: int
     readers: Sequence[Reader]
-    captions: scoring.Captions
+    captions: Captions
     embeddings: np.ndarray
     left_out: dict[str, UserError]
 
@@ -68,7 +79,7 @@ class Evaluation:
     @property
     def metrics(self) -> list[str]:
         """What can be measured, as far as that is known beforehand."""
-        return [name for reader in self.readers for name in scoring.measured_by(reader)]
+        return [name for reader in self.readers for name in measured_by(reader)]
 
     def of(self, sampler: Sampler, abandoned: Callable[[], bool] = lambda: False) -> Record | None:
         """Draws, reads and scores; None where `abandoned` came true while drawing.
@@ -82,11 +93,9 @@ class Evaluation:
         real: Features = {}
         for reader in self.readers:
             saying = Progress("real images read", len(self.test))
-            real |= readers.real_features(reader, self.real, self.test.directory, saying)
-        evidence = scoring.Evidence(
-            self.protocol, generated, real, self._drawn_by(sampler), self.captions
-        )
-        scores, left_out = scoring.score(evidence, self.readers)
+            real |= real_features(reader, self.real, self.test.directory, saying)
+        evidence = Evidence(self.protocol, generated, real, self._drawn_by(sampler), self.captions)
+        scores, left_out = score(evidence, self.readers)
         if not scores:
             raise next(iter(left_out.values()))
         seconds = time.monotonic() - began
@@ -105,8 +114,8 @@ class Evaluation:
             say(done)
             if jax.process_count() == 1 and abandoned():  # of many, each would wait for the others
                 return None
-        joined = readers.joined(parts)
-        return {name: mesh.gather_rows(a, len(self.embeddings)) for name, a in joined.items()}
+        read = joined(parts)
+        return {name: mesh.gather_rows(a, len(self.embeddings)) for name, a in read.items()}
 
     def origin(self, pictures: str) -> dict[str, Any]:
         """What a stamp tells of real pictures and the machine; `drawn_by` adds the generator."""
@@ -122,7 +131,7 @@ class Evaluation:
             "captions": "one of each test image in turn, one picture each",
             **dict.fromkeys(("truncation", "averaged", "batch_norm", "step"), "none: not drawn"),
             "checkpoint": "none: not drawn",
-            **stamps.here(),
+            **here(),
         }
 
     def _drawn_by(self, sampler: Sampler) -> dict[str, Any]:
@@ -136,7 +145,7 @@ class Evaluation:
             "averaged": f"the generator's moving average, decay {decay:g}",
             "batch_norm": "moving averages (inference)",
             "step": sampler.step,
-            "checkpoint": readers.sha256([sampler.state.ema, sampler.state.prior])[:16],
+            "checkpoint": sha256([sampler.state.ema, sampler.state.prior])[:16],
         }
 
 
@@ -151,12 +160,12 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
     test = load("test", augment.load_size(size))
     chosen, left_out = [], {}
     if protocol.inception:
-        chosen.append(readers.inception(protocol))
+        chosen.append(InceptionReader.of(protocol))
     else:
         left_out["fid"] = UserError(f"{inception_weights.HOW_TO_GET}.")
     try:
         pair = towers.load(directory)
-        chosen.append(readers.TowerReader(pair))
+        chosen.append(TowerReader(pair))
     except UserError as error:
         pair, left_out["r_precision"] = None, error
     if protocol.attributes and test.attributes:
@@ -164,7 +173,7 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
         from stackgan_jax.report import accuracy
 
         judge = accuracy.trained(load, test.directory.parents[1], seed=0)
-        chosen.append(readers.AttributeReader(judge))
+        chosen.append(AttributeReader(judge))
     if not chosen:
         raise UserError(" ".join(str(error) for error in left_out.values()))
     captions, embeddings = _choose_captions(test, directory, protocol, pair)
@@ -175,7 +184,7 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
 
 def _choose_captions(
     test: Split, directory: Path, protocol: Protocol, pair: towers.Towers | None
-) -> tuple[scoring.Captions, np.ndarray]:
+) -> tuple[Captions, np.ndarray]:
     """One caption for each picture, of the test images in a random order, again and again."""
     rng = np.random.default_rng((protocol.seed, 3))
     chosen = np.resize(rng.permutation(len(test)), protocol.images)
@@ -187,7 +196,7 @@ def _choose_captions(
     if pair is not None:
         unique, back = np.unique(sentences, return_inverse=True)
         joint = pair.embed_captions([str(sentence) for sentence in unique])[back]
-    return scoring.Captions(sentences, chosen, test.labels[chosen], joint), embeddings
+    return Captions(sentences, chosen, test.labels[chosen], joint), embeddings
 
 
 def draw(
@@ -200,8 +209,8 @@ def draw(
         cut = jax.random.truncated_normal(key, -2.0, 2.0, noise.z.shape)
         noise = noise._replace(z=protocol.truncation * cut)
     noise = [None if part is None else np.asarray(part) for part in noise]
-    for start in range(0, len(rows), readers.BLOCK):
-        part = rows[start : start + readers.BLOCK]
+    for start in range(0, len(rows), BLOCK):
+        part = rows[start : start + BLOCK]
         parts = [None if each is None else each[part] for each in noise]
         drawn = sample.final_images(sampler.draw(embeddings[part], *parts))
         yield start + len(part), images.to_uint8(drawn)

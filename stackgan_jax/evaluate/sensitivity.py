@@ -100,6 +100,7 @@ def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: 
     first, second = _rows(real, place[:half]), _rows(real, place[half:])
     score("one half against the other", first, second, None)
     every_second = np.isin(labels, np.unique(labels)[::2])
+    score("half of the images against all", first, real, None)
     score("every second class dropped", _rows(real, np.flatnonzero(every_second)), real, None)
     score("captions shuffled", _rows(real, _of_another_class(labels)[images]), real, captions)
     for name, spoil in spoilt.items():
