@@ -133,7 +133,7 @@ def _given(workdir: flags.FlagHolder, mode: str) -> Path:
 
 def _parse(arguments: list[str]) -> list[str]:
     """absl's flag parsing, with one sentence for a config that is missing or lacks a field."""
-    evaluates = any(re.fullmatch("--?mode=evaluate", each) for each in arguments)
+    evaluates = re.search(r"(^|\0)--?mode[=\0]evaluate(\0|$)", "\0".join(arguments))
     if evaluates and not any(re.match("--?config(=|$)", each) for each in arguments):
         arguments = [arguments[0], f"--config={EVALUATION_CONFIG}", *arguments[1:]]
     try:

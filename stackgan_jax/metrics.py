@@ -270,7 +270,8 @@ def _square_root(covariance: np.ndarray) -> np.ndarray:
 
 def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
     def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return (a @ b.T / a.shape[1] + 1) ** 3
+        base = a @ b.T / a.shape[1] + 1
+        return base * base * base  # several times as quick as a power
 
     count = len(x)
     xx, yy = kernel(x, x), kernel(y, y)

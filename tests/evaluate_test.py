@@ -170,6 +170,8 @@ def test_folders_are_scored_and_real_ones_read_once(folder, colours, cache, tmp_
     assert same.scores["fid"].value < 1e-9
     assert same.scores["precision"].value == same.scores["recall"].value == 1
     assert "subsets of 250 pictures and one side has 40" in same.left_out["kid"]
+    assert "can't span 48 dimensions" in same.scores["fid"].warning
+    assert "not the published weights" in str(same)  # 5555… and not 6726825d…
     assert sum(colours) == 80
     first, second = score(other), score(other)
     assert sum(colours) == 160  # the real ones were not read again

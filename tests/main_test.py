@@ -54,8 +54,7 @@ def test_help_is_quick():
             "There is no run in none",
         ),
         (["--mode=evaluate", "--workdir=none", "--config.eval.colour=red"], "colour"),
-        (["--mode=evaluate", "--images=a"], "two folders, go together"),
-        (["--mode=evaluate", "--images=a", "--reference=b"], "There is no folder a"),
+        (["--mode", "evaluate", "--images=a", "--reference=b"], "There is no folder a"),
     ],
 )
 def test_bad_input_gets_one_sentence(arguments, sentence, tmp_path):

@@ -36,13 +36,18 @@ class Reader(typing.Protocol):
     @property
     def stamp(self) -> Mapping[str, str]: ...
 
+    @property
+    def warning(self) -> str:
+        """What to mind of every score by this network."""
+        return ""
+
     def read(self, images: np.ndarray) -> Features:
         """uint8 [n, s, s, 3] → what it reads of each."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
-class InceptionReader:
+class InceptionReader(Reader):
     """FID's Inception-v3: "2048" and "logits_unbiased"."""
 
     weights: Weights
@@ -59,13 +64,22 @@ class InceptionReader:
 
     @property
     def stamp(self) -> dict[str, str]:
-        published = "the published weights" if self.weights.published else "NOT the published ones"
+        which = "the published weights" if self.weights.published else "not the published weights"
         return {
-            "weights": f"{self.weights.file} ({published}, SHA-256 {SHA256_PREFIX}…)",
+            "weights": f"{self.weights.file} ({which})",
             "sha256": self.weights.sha256,
             "resize": f"{self.extractor.resize}: {RESIZES[self.extractor.resize]}",
             "precision": self.extractor.dtype,
         }
+
+    @property
+    def warning(self) -> str:
+        if self.weights.published:
+            return ""
+        return (
+            f"not the published weights, whose SHA-256 begins with {SHA256_PREFIX}: comparable "
+            "with no published number"
+        )
 
     def read(self, images: np.ndarray) -> Features:
         features = self.extractor(images)
@@ -73,7 +87,7 @@ class InceptionReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class TowerReader:
+class TowerReader(Reader):
     """The image tower that was trained with the run's text encoder: "joint"."""
 
     towers: Towers
@@ -99,7 +113,7 @@ class TowerReader:
 
 
 @dataclasses.dataclass(frozen=True)
-class AttributeReader:
+class AttributeReader(Reader):
     """The judge of synthetic birds: each attribute's values, "attribute/<name>"."""
 
     judge: attributes.Judge

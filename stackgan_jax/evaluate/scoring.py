@@ -85,7 +85,8 @@ def score(
             if not _applies(names[0], reader, evidence):
                 continue
             try:
-                scores += measure(evidence, reader)
+                found = measure(evidence, reader)
+                scores += [each.with_warning(reader.warning) for each in found]
             except UserError as error:
                 left_out |= dict.fromkeys(names, error)
     return scores, left_out

@@ -134,6 +134,11 @@ class Score:
         if self.name not in TITLES or not math.isfinite(self.value):
             raise ValueError(f"{self.name} = {self.value} is no score.")
 
+    def with_warning(self, warning: str) -> "Score":
+        """Minding this as well, if it is anything."""
+        both = "; ".join(filter(None, (self.warning, warning)))
+        return dataclasses.replace(self, warning=both)
+
     def as_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {"better": BETTER[self.name]}
 
