@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from stackgan_jax import inception_weights
 from stackgan_jax.evaluate import protocols, readers, scoring, sensitivity
@@ -44,7 +43,7 @@ def rows():
     evaluation = Evaluation(
         protocol=protocols.Protocol("small", 192, kid_subsets=20, kid_subset_size=80),
         directory=Path("run"),
-        data=ConfigDict({"name": "squares", "builder_config": "", "crop": "none"}),
+        data="squares",
         test=Split(Path("squares/1/decoded/test"), pictures, labels, [["a"]] * len(labels), {}),
         size=SIZE,
         readers=[readers.InceptionReader(weights, Fields())],

@@ -21,6 +21,7 @@ from stackgan_jax import (
     text,
     towers,
 )
+from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate.protocols import METRICS_SEED, Protocol
 from stackgan_jax.evaluate.readers import (
@@ -50,7 +51,7 @@ class Evaluation:
     Attributes:
       protocol: how.
       directory: of the run.
-      data: its `config.data`.
+      data: what its data are, for stamps.
       test: the split, at the load size of the run's pictures.
       size: of these, in pixels.
       readers: of pictures.
@@ -61,7 +62,7 @@ class Evaluation:
 
     protocol: Protocol
     directory: Path
-    data: ConfigDict
+    data: str
     test: Split
     size: int
     readers: Sequence[Reader]
@@ -119,14 +120,11 @@ class Evaluation:
 
     def origin(self, pictures: str) -> dict[str, Any]:
         """What a stamp tells of real pictures and the machine; `drawn_by` adds the generator."""
-        data, size = self.data, self.test.images.shape[1]
-        version = self.test.directory.parents[1].name
-        builder = f"{data.name}/{data.builder_config}" if data.builder_config else data.name
         return {
             "seed": f"{self.protocol.seed} (captions, noise), {METRICS_SEED} (subsets, splits)",
             "pictures": pictures,
             "size": f"{self.size}×{self.size}, 8 bits, not stored",
-            "data": f"{builder} {version}, crop {data.crop}, middle of {size}",
+            "data": self.data,
             "split": "test",
             "captions": "one of each test image in turn, one picture each",
             **dict.fromkeys(("truncation", "averaged", "batch_norm", "step"), "none: not drawn"),
@@ -178,8 +176,23 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
         raise UserError(" ".join(str(error) for error in left_out.values()))
     captions, embeddings = _choose_captions(test, directory, protocol, pair)
     return Evaluation(
-        protocol, directory, config.data, test, size, chosen, captions, embeddings, left_out
+        protocol,
+        directory,
+        _described(config, test),
+        test,
+        size,
+        chosen,
+        captions,
+        embeddings,
+        left_out,
     )
+
+
+def _described(config: ConfigDict, test: Split) -> str:
+    """The data with their fingerprint, and how the pictures are cut out of them."""
+    known = preparation.facts(test.directory)
+    cut = f"crop {config.data.crop}, middle of {test.images.shape[1]}"
+    return f"{known['source']} ({known['fingerprint'][:16]}), {cut}"
 
 
 def _choose_captions(
