@@ -31,6 +31,11 @@ def train(config: ConfigDict, workdir: Path) -> Any:
       Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
     """
     claim(workdir, config)
+    with running.training(workdir):
+        return _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: Path) -> Any:
     devices = mesh.data_mesh(config.batch_size)
     learner = learners.create(config, workdir, devices)
     evaluation = evaluate.in_training(config, workdir)
@@ -43,7 +48,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     progress = Progress(config, workdir, start)
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop, running.training(workdir):
+        with StopRequests() as stop:
             for step, batch in _batches(learner, devices, start, config.steps):
                 state, metrics = learner.step(state, batch)
                 done = progress.count(step, metrics)

@@ -180,7 +180,8 @@ class InTraining:
     ) -> dict[str, float]:
         """Scores the state after `step` steps: name → value; they are written as well.
 
-        Nothing where `abandoned` came true meanwhile.
+        Nothing where `abandoned` came true meanwhile, or, with a word, where it can't be done:
+        days of training don't end for that.
         """
         drawing = gan.GanState(
             step=None,
@@ -190,10 +191,14 @@ class InTraining:
             prior=mesh.on_host(state.prior),
         )
         sampler = Sampler(self._config, self._game, drawing, step, self._workdir)
-        record = self._evaluation.of(sampler, abandoned)
-        if record is None:
+        try:
+            record = self._evaluation.of(sampler, abandoned)
+            if record is None:
+                return {}
+            _written(self._evaluation, record)
+        except UserError as error:
+            print(f"Step {step:,} isn't evaluated: {error}", flush=True)
             return {}
-        _written(self._evaluation, record)
         return {name: score.value for name, score in record.scores.items()}
 
 
