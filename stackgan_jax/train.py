@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, evaluate, images, learners, mesh, running, tensorboard
+from stackgan_jax import configuration, images, learners, mesh, running, tensorboard
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
+from stackgan_jax.evaluate.while_training import in_training
 
 PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
 
@@ -38,7 +39,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
 def _train(config: ConfigDict, workdir: Path) -> Any:
     devices = mesh.data_mesh(config.batch_size)
     learner = learners.create(config, workdir, devices)
-    evaluation = evaluate.in_training(config, workdir)
+    evaluation = in_training(config, workdir)
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0

@@ -17,6 +17,7 @@ from stackgan_jax.evaluate import comparison, protocols, readers, records, stamp
 from stackgan_jax.evaluate.folders import Folder
 from stackgan_jax.evaluate.records import Record
 from stackgan_jax.evaluate.stamps import Score, Stamp
+from stackgan_jax.evaluate.while_training import in_training
 
 QUICK = {"attributes": False, "images": 160}
 
@@ -43,7 +44,6 @@ def colours(monkeypatch):
             seen.append(len(pictures))
             return super().read(pictures)
 
-    Reader.__name__ = "InceptionReader"
     weights = inception_weights.Weights(None, "colours.pth", "5" * 64)
     monkeypatch.setattr(
         readers.InceptionReader, "of", classmethod(lambda cls, protocol: Reader(weights, Colours()))
@@ -331,7 +331,7 @@ def test_a_best_checkpoint_that_can_not_be_told_is_refused(keep, every, sentence
     config.keep.update(keep)
     config.eval.update(every=every, attributes=False)
     with pytest.raises(UserError, match=sentence):
-        evaluate.in_training(config, run)
+        in_training(config, run)
 
 
 @pytest.mark.slow

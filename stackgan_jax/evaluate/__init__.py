@@ -1,30 +1,18 @@
 """How good are pictures? Runs and folders of pictures scored, every score with its stamp."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import (
-    configuration,
-    gan,
-    inception_weights,
-    learners,
-    mesh,
-    running,
-    sample,
-    towers,
-)
+from stackgan_jax import configuration, inception_weights, running, sample, towers
 from stackgan_jax.checkpoint import saved_steps
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import comparison, protocols, readers, records, runs, scoring, stamps
 from stackgan_jax.evaluate.folders import Folder
 from stackgan_jax.evaluate.records import Record
-from stackgan_jax.metrics import BETTER
-from stackgan_jax.sample import Sampler
 
 CACHE = "~/.cache/stackgan_jax/features"  # what was read in folders of real pictures
 POLL = 10.0  # seconds between two looks for a new checkpoint
@@ -42,7 +30,7 @@ def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> 
     """Evaluates a checkpoint (the newest by default), writes and prints its scores."""
     directory, config = sample.find_run(workdir)
     evaluation = _prepared(directory, config, given)
-    return _written(evaluation, evaluation.of(sample.load(directory, step)))
+    return runs.publish(evaluation, evaluation.of(sample.load(directory, step)))
 
 
 def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
@@ -50,15 +38,6 @@ def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> 
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
     protocol = protocols.resolve(settings_of(directory, given))
     return runs.prepare(config, directory, protocol)
-
-
-def _written(evaluation: runs.Evaluation, record: Record) -> Record:
-    if jax.process_index() == 0:
-        records.add(evaluation.directory, record)
-        records.to_tensorboard(evaluation.directory, record)
-        print(f"{evaluation.directory}, {record}\n", flush=True)
-        print(f"Written to {evaluation.directory / records.FILE}.", flush=True)
-    return record
 
 
 def follow(workdir: Path, given: Mapping[str, Any]) -> None:
@@ -97,7 +76,7 @@ def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
             raise
         print(f"Step {step:,} was dropped before it could be read: {error}", flush=True)
         return
-    _written(evaluation, evaluation.of(sampler))
+    runs.publish(evaluation, evaluation.of(sampler))
 
 
 def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) -> None:
@@ -115,7 +94,7 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
         evaluated = _evaluated(directory, protocol.name)
         newest = saved_steps(directory / "checkpoints")[-1:]
         if not any([r.step] == newest and _has_fid_if(protocol, r) for r in evaluated):
-            _written(*_newest(directory, config, given))
+            runs.publish(*_newest(directory, config, given))
             evaluated = _evaluated(directory, protocol.name)
         by_run[str(directory)], logs[str(directory)] = evaluated, comparison.read_log(directory)
     records.save(output, comparison.page(by_run, logs))
@@ -135,71 +114,6 @@ def _newest(
 
 def _evaluated(directory: Path, protocol: str) -> list[Record]:
     return [r for r in records.read(directory / records.FILE) if r.protocol == protocol]
-
-
-def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
-    """What the training loop calls at every `config.eval.every` steps; None for never.
-
-    Raises UserError when `config.keep.best` asks for a metric that won't be measured.
-    """
-    best, mode = config.keep.best, config.keep.best_mode
-    if "eval" not in config or not config.eval.every:
-        if best in BETTER:
-            raise UserError(
-                f"config.keep.best={best} needs evaluations in training: set config.eval.every."
-            )
-        return None
-    evaluating = InTraining(config, workdir)
-    if best in BETTER and mode != BETTER[best]:
-        raise UserError(
-            f"{best} is better the {'lower' if BETTER[best] == 'min' else 'higher'} it is; set "
-            f"--config.keep.best_mode={BETTER[best]}."
-        )
-    if best in BETTER and best not in evaluating.metrics:
-        raise UserError(
-            f"config.keep.best={best} isn't measured here; choose from "
-            f"{', '.join(evaluating.metrics)}, or give what it needs (config.eval.inception)."
-        )
-    return evaluating
-
-
-class InTraining:
-    """Evaluations of a run by the process that trains it."""
-
-    def __init__(self, config: ConfigDict, workdir: Path):
-        stage1_config = None
-        if config.kind == "stage2":
-            stage1_config = configuration.read(workdir / learners.STAGE1_CONFIG)
-        self._config, self._workdir = config, workdir
-        self._game = learners.build(config, stage1_config)
-        self._evaluation = runs.prepare(config, workdir, protocols.resolve(config.eval))
-        self.metrics = self._evaluation.metrics
-
-    def __call__(
-        self, step: int, state: gan.GanState, abandoned: Callable[[], bool]
-    ) -> dict[str, float]:
-        """Scores the state after `step` steps: name → value; they are written as well.
-
-        Nothing where `abandoned` came true meanwhile, or, with a word, where it can't be done:
-        days of training don't end for that.
-        """
-        drawing = gan.GanState(
-            step=None,
-            generator=None,
-            discriminator=None,
-            ema=mesh.on_host(state.ema),
-            prior=mesh.on_host(state.prior),
-        )
-        sampler = Sampler(self._config, self._game, drawing, step, self._workdir)
-        try:
-            record = self._evaluation.of(sampler, abandoned)
-            if record is None:
-                return {}
-            _written(self._evaluation, record)
-        except UserError as error:
-            print(f"Step {step:,} isn't evaluated: {error}", flush=True)
-            return {}
-        return {name: score.value for name, score in record.scores.items()}
 
 
 def of_folders(

@@ -35,7 +35,7 @@ from stackgan_jax.evaluate.readers import (
     real_features,
     sha256,
 )
-from stackgan_jax.evaluate.records import Record
+from stackgan_jax.evaluate.records import FILE, Record, add, to_tensorboard
 from stackgan_jax.evaluate.scoring import Captions, Evidence, measured_by, score
 from stackgan_jax.evaluate.stamps import here
 from stackgan_jax.input_pipeline import Split
@@ -227,6 +227,16 @@ def draw(
         parts = [None if each is None else each[part] for each in noise]
         drawn = sample.final_images(sampler.draw(embeddings[part], *parts))
         yield start + len(part), images.to_uint8(drawn)
+
+
+def publish(evaluation: Evaluation, record: Record) -> Record:
+    """Writes an evaluation into its run, to TensorBoard and to the terminal."""
+    if jax.process_index() == 0:
+        add(evaluation.directory, record)
+        to_tensorboard(evaluation.directory, record)
+        print(f"{evaluation.directory}, {record}\n", flush=True)
+        print(f"Written to {evaluation.directory / FILE}.", flush=True)
+    return record
 
 
 class Progress:

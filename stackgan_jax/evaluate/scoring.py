@@ -10,7 +10,13 @@ import numpy as np
 from stackgan_jax import attributes, metrics
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate.protocols import METRICS_SEED, Protocol
-from stackgan_jax.evaluate.readers import AttributeReader, Features, Reader
+from stackgan_jax.evaluate.readers import (
+    AttributeReader,
+    Features,
+    InceptionReader,
+    Reader,
+    TowerReader,
+)
 from stackgan_jax.evaluate.stamps import Score, Stamp
 from stackgan_jax.metrics import Moments
 
@@ -81,30 +87,27 @@ def score(
     """All scores that can be given, and for each of the others the reason why not."""
     scores, left_out = [], {}
     for reader in readers:
-        for names, measure in _MEASURES:
-            if not _applies(names[0], reader, evidence):
-                continue
+        for measure in _measures(reader, evidence.captions is not None):
             try:
-                found = measure(evidence, reader)
-                scores += [each.with_warning(reader.warning) for each in found]
+                found = measure.of(evidence, reader)
             except UserError as error:
-                left_out |= dict.fromkeys(names, error)
+                left_out |= dict.fromkeys(measure.metrics, error)
+                continue
+            scores += [each.with_warning(reader.warning) for each in found]
     return scores, left_out
 
 
-def measured_by(reader: Reader, captions: bool = True) -> list[str]:
-    """The metrics that a reader allows."""
+def measured_by(reader: Reader) -> list[str]:
+    """The metrics that a reader allows, of pictures with captions."""
+    return [name for measure in _measures(reader, True) for name in measure.metrics]
+
+
+def _measures(reader: Reader, captions: bool) -> list["_Measure"]:
     return [
-        name
-        for names, _ in _MEASURES
-        if _NEEDS[names[0]][0] == type(reader).__name__ and (captions or not _NEEDS[names[0]][1])
-        for name in names
+        measure
+        for measure in _MEASURES
+        if isinstance(reader, measure.reader) and (captions or not measure.captions)
     ]
-
-
-def _applies(name: str, reader: Reader, evidence: Evidence) -> bool:
-    kind, captions = _NEEDS[name]
-    return kind == type(reader).__name__ and (evidence.captions is not None or not captions)
 
 
 def _count(features: Features) -> int:
@@ -255,25 +258,23 @@ def _some(features: np.ndarray, most: int) -> np.ndarray:
     return features[np.linspace(0, len(features) - 1, most).round().astype(int)]
 
 
-_Measure = Callable[[Evidence, Any], list[Score]]
-_MEASURES: tuple[tuple[tuple[str, ...], _Measure], ...] = (
-    (("fid",), _fid),
-    (("kid",), _kid),
-    (("inception_score",), _inception_score),
-    (("precision", "recall"), _precision_recall),
-    (("joint_frechet_distance",), _joint_distance),
-    (("r_precision",), _r_precision),
-    (("caption_to_image", "image_to_caption"), _retrieval),
-    (("attribute_accuracy", "colour_accuracy"), _attributes),
+@dataclasses.dataclass(frozen=True)
+class _Measure:
+    """Which metrics a function gives, of what which reader reads, and whether it needs captions."""
+
+    metrics: tuple[str, ...]
+    reader: type[Reader]
+    captions: bool
+    of: Callable[[Evidence, Any], list[Score]]
+
+
+_MEASURES = (
+    _Measure(("fid",), InceptionReader, False, _fid),
+    _Measure(("kid",), InceptionReader, False, _kid),
+    _Measure(("inception_score",), InceptionReader, False, _inception_score),
+    _Measure(("precision", "recall"), InceptionReader, False, _precision_recall),
+    _Measure(("joint_frechet_distance",), TowerReader, False, _joint_distance),
+    _Measure(("r_precision",), TowerReader, True, _r_precision),
+    _Measure(("caption_to_image", "image_to_caption"), TowerReader, True, _retrieval),
+    _Measure(("attribute_accuracy", "colour_accuracy"), AttributeReader, True, _attributes),
 )
-# By each metric's first name: the reader it needs, and whether it needs captions.
-_NEEDS = {
-    "fid": ("InceptionReader", False),
-    "kid": ("InceptionReader", False),
-    "inception_score": ("InceptionReader", False),
-    "precision": ("InceptionReader", False),
-    "joint_frechet_distance": ("TowerReader", False),
-    "r_precision": ("TowerReader", True),
-    "caption_to_image": ("TowerReader", True),
-    "attribute_accuracy": ("AttributeReader", True),
-}
