@@ -36,6 +36,7 @@ def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> 
 def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
     if not saved_steps(directory / "checkpoints"):
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
+    records.read(directory / records.FILE)  # a damaged one is told now, not after the work
     protocol = protocols.resolve(settings_of(directory, given))
     return runs.prepare(config, directory, protocol)
 
