@@ -24,9 +24,10 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "seed": 0,
             "data": configuration.data_set(dataset),
             "load_size": 76,
-            "encoder": "char_cnn_rnn",
+            # StackGAN's pickles bring the embeddings of their captions with them.
+            "encoder": "precomputed" if dataset == "stackgan_pickles" else "char_cnn_rnn",
             "model": "all-MiniLM-L6-v2",  # of encoder sentence_transformer: its name, or a folder
-            "embeddings": "",  # of encoder precomputed: a file
+            "embeddings": "",  # of encoder precomputed: a file, "" for the data set's own
             "text": {
                 "width": 1024 if published else 256,
                 "features": (384, 512, 256) if published else (48, 128, 192),
@@ -38,6 +39,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.0},
             "batch_size": 64,
             "steps": 1000,
+            "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 1000,
             "save_every": 500,

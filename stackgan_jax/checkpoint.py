@@ -8,6 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from stackgan_jax import paths
 from stackgan_jax.errors import UserError
 
 
@@ -32,7 +33,7 @@ class Checkpoints:
         best_mode: str = "min",
         read_only: bool = False,
     ):
-        self.directory = Path(directory).absolute()
+        self.directory = paths.absolute(directory)
         policies = [checkpoint_managers.LatestN(newest)]
         if every:
             policies.append(checkpoint_managers.EveryNSteps(every))

@@ -15,6 +15,7 @@ DATA_SETS = {
     "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
     "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
     "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
+    "stackgan_pickles": {"name": "stackgan_pickles", "builder_config": "76", "crop": "none"},
     # Anyone's pictures in `path`; what counts as a class, and what is held out where the folder
     # doesn't say: datasets/splitting.py.
     "folder": {
@@ -32,8 +33,16 @@ WHERE = {"path": "", "dir": "", "max_damaged": 0.01}
 # What may change when a run goes on: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
     (
-        *("name", "steps", "log_every", "preview_every", "save_every", "keep", "eval"),
-        *("text_encoder", "stage1"),
+        "name",
+        "steps",
+        "shard_state",
+        "log_every",
+        "preview_every",
+        "save_every",
+        "keep",
+        "eval",
+        "text_encoder",
+        "stage1",
     )
 )
 
@@ -116,10 +125,17 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is."""
-    plain = json.loads(config.to_json_best_effort())
-    flat = _flatten({key: value for key, value in plain.items() if key not in CHANGEABLE})
     elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
-    return {key: value for key, value in flat.items() if key not in elsewhere}
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere
+    }
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """Dotted key → value, as JSON has it, of the whole config."""
+    return _flatten(json.loads(config.to_json_best_effort()))
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

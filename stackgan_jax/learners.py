@@ -17,6 +17,7 @@ from stackgan_jax import (
     images,
     input_pipeline,
     mesh,
+    paths,
     retrieval,
     text,
     towers,
@@ -69,15 +70,23 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     return KINDS[config.kind](config, workdir, devices)
 
 
-def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Callable, Callable]:
-    """`init` and `step` compiled for a mesh: states replicated, batches split, states donated."""
+def _on(
+    config: ConfigDict, devices: jax.sharding.Mesh, init: Callable, step: Callable, *given: Any
+) -> tuple[Callable, Callable]:
+    """`init` and `step` compiled for a mesh: batches split, states donated.
+
+    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
+    """
     everywhere, split = mesh.replicated(devices), mesh.over_batch(devices)
+    states = everywhere
+    if config.get("shard_state", False):
+        states = mesh.over_devices(devices, jax.eval_shape(init, *given))
     return (
-        jax.jit(init, out_shardings=everywhere),
+        jax.jit(init, out_shardings=states),
         jax.jit(
             step,
-            in_shardings=(everywhere, split),
-            out_shardings=everywhere,
+            in_shardings=(states, split),
+            out_shardings=(states, everywhere),
             donate_argnums=0,
             compiler_options=convolution.compiler_options(),
         ),
@@ -99,15 +108,18 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
         tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
+        config,
         devices,
         lambda key: joint.init(key, tokens.flat[:1]),
         lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+        key,
     )
 
     def finish(state: Any) -> None:
+        params = mesh.gathered(devices, state.params)
         if jax.process_index() == 0:
-            _save_towers(encoder, joint, state.params, split, workdir)
-            retrieval.write(workdir)
+            _save_towers(encoder, joint, params, split, workdir)
+            retrieval.write(workdir, test)
 
     return Learner(
         init=init,
@@ -153,17 +165,21 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     then stands alone."""
     prior, prior_variables = _own_stage1(config, workdir)
     encoder = _own_encoder(config, workdir, prior_variables)
-    game = build(config, prior)
+    game = _matched(build(config, prior), encoder, workdir)
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
     input_pipeline.claim(split, workdir)
-    input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
+    if encoder.trainable:
+        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
     init, step = _on(
+        config,
         devices,
         lambda key, prior: game.init(key, encoder.width, prior),
         lambda state, batch: game.step(state, batch, key),
+        key,
+        prior_variables,
     )
     return Learner(
         init=lambda key: init(key, prior_variables),
@@ -191,16 +207,39 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
     Raises UserError when a field of the config is not one of the network's.
     """
     networks = NETWORKS[config.kind]
+    training = dict(config.training)
+    norm = {"batch_norm_groups": training.pop("batch_norm_groups", 1)}
+    if not 1 <= norm["batch_norm_groups"] <= config.batch_size:
+        raise UserError(
+            f"config.training.batch_norm_groups is {norm['batch_norm_groups']}; give a number from "
+            f"1 (the whole batch's statistics) to config.batch_size, {config.batch_size}."
+        )
     try:
-        prior = stage1.Generator(**_typed(stage1_config.generator)) if stage1_config else None
+        prior = None
+        if stage1_config:
+            prior = stage1.Generator(**_typed(stage1_config.generator), **norm)
         return gan.Gan(
-            generator=networks.Generator(**_typed(config.generator)),
-            discriminator=networks.Discriminator(**_typed(config.discriminator)),
+            generator=networks.Generator(**_typed(config.generator), **norm),
+            discriminator=networks.Discriminator(**_typed(config.discriminator), **norm),
             prior=prior,
-            **config.training,
+            **training,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"The config {config.name} can't be built: {error}") from error
+
+
+def _matched(game: gan.Gan, encoder: text.Encoder, workdir: Path) -> gan.Gan:
+    """The game with the run's image tower as matcher, where its config asks for one."""
+    if not game.matching_weight:
+        return game
+    pair = towers.load(workdir / text.DIRECTORY)
+    if game.discriminator.size % pair.image_size:
+        raise UserError(
+            f"config.training.matching_weight needs pictures whose size is a multiple of the image "
+            f"tower's {pair.image_size} pixels, not {game.discriminator.size}; set it to 0, or "
+            "train the text encoder with another config.joint.image_size."
+        )
+    return dataclasses.replace(game, matcher=pair.matcher(encoder))
 
 
 def _typed(fields: ConfigDict) -> dict[str, Any]:
@@ -229,11 +268,11 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
         return None, None
     own = workdir / STAGE1_CONFIG
     if not own.exists() and jax.process_index() == 0:
-        configuration.write(own, configuration.read(Path(config.stage1) / "config.json"))
+        configuration.write(own, configuration.read(paths.folder(config.stage1) / "config.json"))
     mesh.wait_for_all_processes("Stage I")
     if (workdir / "checkpoints").exists():
         return configuration.read(own), None  # comes with the checkpoint
-    saved = Checkpoints(Path(config.stage1) / "checkpoints").restore_part(("ema",))
+    saved = Checkpoints(paths.folder(config.stage1) / "checkpoints").restore_part(("ema",))
     return configuration.read(own), saved["ema"]
 
 

@@ -1,6 +1,6 @@
 """Devices and processes: the one-axis ('data',) mesh, its shardings, and batches placed on it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -8,6 +8,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stackgan_jax.errors import UserError
+
+SMALLEST = 4096  # numbers in an array that is worth splitting
 
 
 def data_mesh(batch_size: int) -> Mesh:
@@ -23,7 +25,9 @@ def data_mesh(batch_size: int) -> Mesh:
             f"batch_size {batch_size} can't be shared equally by {devices} devices; "
             f"set --config.batch_size to {choices}, or another multiple of {devices}."
         )
-    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,))
+    # By process, whatever the wiring: a process's part of a batch is one slice of it.
+    ordered = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -34,6 +38,29 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def over_batch(mesh: Mesh) -> NamedSharding:
     """The leading axis is split over the devices."""
     return NamedSharding(mesh, PartitionSpec("data"))
+
+
+def over_devices(mesh: Mesh, shapes: Any) -> Any:
+    """A sharding for each array of a tree (or its shape): split over the devices.
+
+    Each array is split along its longest axis that the devices divide (as in ZeRO-3 or FSDP), so
+    that a device keeps, and an optimiser updates, 1 / devices of it; XLA gathers it where it is
+    used. Arrays of under `SMALLEST` numbers stay whole.
+    """
+
+    def choose(leaf: Any) -> NamedSharding:
+        axes = [axis for axis, length in enumerate(leaf.shape) if length % mesh.size == 0]
+        if not axes or leaf.size < SMALLEST:
+            return replicated(mesh)
+        axis = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+    return jax.tree.map(choose, shapes)
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """The same arrays, whole on every device; to be called by every process."""
+    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
 
 
 def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
@@ -79,3 +106,17 @@ def wait_for_all_processes(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def process_0_first(make: Callable[[], object], name: str) -> None:
+    """Returns when `make` has run in process 0 and then in all others.
+
+    What the first has made the others find, or, on disks of their own, make for themselves; so
+    `make` sees for itself whether there is something to do, and bears being run by several at once.
+    """
+    if jax.process_index() == 0:
+        make()
+    wait_for_all_processes(f"{name} by process 0")
+    if jax.process_index():
+        make()
+    wait_for_all_processes(f"{name} by all")

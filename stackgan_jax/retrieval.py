@@ -8,35 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from stackgan_jax import configuration, input_pipeline, text, towers
+from stackgan_jax import paths, text, towers
+from stackgan_jax.input_pipeline import Split
 
 FILE = "retrieval.json"
 FIRST = (1, 5, 10)  # how many of the best count for recall
 FETCHED = 50  # images that each class fetches
+MOST = 5000  # images, as COCO's retrieval is reported
 SHUFFLES = 10  # of the pictures, to measure chance
 _CHUNK = 4096  # captions scored at once
 
 
-def write(workdir: str | Path) -> dict[str, Any]:
-    """Measures a text encoder's run on its test split, prints that and writes retrieval.json.
+def write(workdir: str | Path, split: Split) -> dict[str, Any]:
+    """Measures a text encoder's run on a split, prints that and writes retrieval.json into it.
 
+    Of more than MOST images, evenly taken ones are measured. One process of many can do it alone.
     Raises UserError when there is no such run or it has no image tower.
     """
-    workdir = Path(workdir)
-    config = configuration.read(workdir / "config.json")
-    split = input_pipeline.load(config.data, "test", config.load_size)
-    pair = towers.load(workdir)
-    texts = pair.embed_captions([caption for captions in split.captions for caption in captions])
-    owners = np.repeat(np.arange(len(split)), [len(captions) for captions in split.captions])
-    images = pair.embed_images(split.images)
+    workdir, pair = paths.folder(workdir), towers.load(workdir)
+    taken = np.arange(0, len(split), (len(split) - 1) // MOST + 1)
+    captions, labels = [split.captions[i] for i in taken], split.labels[taken]
+    texts = pair.embed_captions([caption for several in captions for caption in several])
+    owners = np.repeat(np.arange(len(taken)), [len(several) for several in captions])
+    images = pair.embed_images(split.images[taken])
     found = {
         "encoder": pair.encoder.name,
         "fingerprint": text.load_encoder(workdir).fingerprint,
-        "images": len(split),
+        "images": len(taken),
         "captions": len(owners),
-        "classes": len(np.unique(split.labels)),
-        "found": measure(texts, images, owners, split.labels),
-        "chance": chance(texts, images, owners, split.labels),
+        "classes": len(np.unique(labels)),
+        "found": measure(texts, images, owners, labels),
+        "chance": chance(texts, images, owners, labels),
     }
     partial = workdir / f".{FILE}.partial"
     partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")

@@ -12,8 +12,8 @@ FILE = ".training"
 
 @contextlib.contextmanager
 def training(workdir: Path) -> Iterator[None]:
-    """While active, other processes see that `workdir` is being trained."""
-    if jax.process_index():
+    """While active, other processes see that `workdir` is being trained; on a local disk."""
+    if jax.process_index() or not isinstance(workdir, Path):
         yield
         return
     with open(workdir / FILE, "w") as file:

@@ -4,7 +4,7 @@ any caption against any picture (Reed et al., 2016)."""
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from stackgan_jax import text
+from stackgan_jax import augment, losses, text
 from stackgan_jax.embedding import ImageTower, reduced
 from stackgan_jax.errors import UserError
 
@@ -50,6 +50,26 @@ class Towers:
         embedded = [_embed(self.image, self.image_size, self.params, chunk) for chunk in padded]
         return np.concatenate(embedded)[: len(images)]
 
+    def matcher(self, encoder: text.Encoder) -> Callable[..., jax.Array]:
+        """What `gan.Gan` asks how far pictures are from the sentences they were drawn for.
+
+        Args:
+            encoder: the run's; its embeddings are brought to what the image tower knows.
+
+        Returns:
+            (image [b, s, s, 3] float32 in [-1, 1], embedding [b, width], key) → scalar, by
+            `losses.matching`, of pictures disturbed by `augment.disturb`.
+        """
+        scale = self.encoder.scale / encoder.scale
+        shift = (encoder.shift - self.encoder.shift) * np.float32(self.encoder.scale)
+
+        def distance(image, embedding, key):
+            seen = augment.disturb(key, image.astype(jnp.float32), self.image_size)
+            embedded = self.image.apply({"params": self.params}, seen)
+            return losses.matching(embedded, embedding * scale + shift)
+
+        return distance
+
     def arrays(self) -> dict[str, np.ndarray]:
         """What `FILE` holds; the encoder's weights lie beside it and are not repeated."""
         description = {
@@ -80,7 +100,7 @@ def load(path: str | Path) -> Towers:
             "can't score pictures; train one with --config=configs/text_encoder.py."
         )
     try:
-        with np.load(directory / FILE, allow_pickle=False) as archive:
+        with (directory / FILE).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays["description"]))
         image = ImageTower(fields["width"], tuple(fields["features"]))

@@ -1,8 +1,8 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
+import contextlib
 import json
 import math
-import signal
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, images, learners, mesh, running, tensorboard
+from stackgan_jax import configuration, images, learners, mesh, processes, running, tensorboard
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 from stackgan_jax.evaluate.while_training import in_training
@@ -28,7 +28,8 @@ def train(config: ConfigDict, workdir: Path) -> Any:
 
     Returns: the final state.
     Raises:
-      UserError: the workdir belongs to another config, can't be written, or a loss became NaN.
+      UserError: the workdir belongs to another config, can't be written, is not the same folder
+        for every process, or a loss became NaN.
       Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
     """
     claim(workdir, config)
@@ -43,30 +44,32 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
+    progress = Progress(config, workdir, start)
     if checkpoints.latest is not None:
         state = checkpoints.restore(state)
-        print(f"Going on from step {start:,} of {workdir}.", flush=True)
-    progress = Progress(config, workdir, start)
+        progress.say(f"Going on from step {start:,} of {workdir}.")
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop:
+        with processes.StopRequests() as stop:
             for step, batch in _batches(learner, devices, start, config.steps):
                 state, metrics = learner.step(state, batch)
                 done = progress.count(step, metrics)
                 last = done == config.steps
-                if done % config.log_every == 0 or last or stop.requested:
+                stopping = stop.agreed()
+                if done % config.log_every == 0 or last or stopping:
                     progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
                     progress.preview(learner.preview(state))
                 scores = {}
-                if evaluation and (done % config.eval.every == 0 or last) and not stop.requested:
+                due = evaluation and (done % config.eval.every == 0 or last) and not stopping
+                if due:
                     progress.refuse_nan()
-                    scores = evaluation(done, state, lambda: bool(stop.requested))
-                if done % config.save_every == 0 or last or scores or stop.requested:
+                    scores = evaluation(done, state, stop.asked)
+                if done % config.save_every == 0 or last or due or stopping:
                     progress.refuse_nan()
                     checkpoints.save(done, state, progress.means | scores)
-                if stop.requested:
-                    raise Stopped(stop.requested, done, workdir)
+                if stopping:
+                    raise Stopped(stopping, done, workdir)
                 checkpoints.check()
     finally:  # what has been begun to save is saved, whatever happened
         checkpoints.close()
@@ -79,15 +82,34 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Makes `workdir` the run of `config`, or raises UserError where it is another's."""
     path = workdir / "config.json"
-    try:
+    with _writable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             configuration.refuse_another(configuration.read(path), config, workdir)
         if jax.process_index() == 0:
             configuration.write(path, config)
-    except OSError as error:
+    mesh.wait_for_all_processes(f"claim {workdir}")
+    processes.refuse_if_any(
+        ""
+        if path.exists()
+        else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "
+        "on a file system that all hosts share, or on gs://."
+    )
+
+
+@contextlib.contextmanager
+def _writable(workdir: Path) -> Iterator[None]:
+    """Raises UserError for what a disk raises, or any of the libraries that reach gs://."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(workdir, Path) and not isinstance(error, OSError):
+            raise
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0][:200]
         raise UserError(
-            f"The workdir {workdir} can't be written ({error.strerror}); give another --workdir."
+            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
         ) from error
 
 
@@ -105,28 +127,6 @@ def _batches(
         yield ahead
 
 
-class StopRequests:
-    """Notes Ctrl-C and SIGTERM while active; a second Ctrl-C ends the process at once."""
-
-    def __init__(self):
-        self.requested: int = 0
-        self._previous = {}
-
-    def __enter__(self) -> "StopRequests":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame) -> None:
-        print(f"\n{signal.Signals(number).name}: saving, then stopping …", flush=True)
-        self.requested = number
-        signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
-
-
 class Progress:
     """What a run tells: a line on the terminal, metrics.jsonl, TensorBoard, previews."""
 
@@ -141,6 +141,11 @@ class Progress:
         self._last_done = start
         self._tensorboard = tensorboard.writer(workdir) if self._writes else None
 
+    def say(self, sentence: str) -> None:
+        """Prints it, once for all processes."""
+        if self._writes:
+            print(sentence, flush=True)
+
     def overview(self, parameters: Mapping[str, Any]) -> None:
         """Prints each network's parameter count; the whole table goes to parameters.txt."""
         if not self._writes:
@@ -150,7 +155,8 @@ class Progress:
         tables = []
         for name, tree in parameters.items():
             print(f"{name}: {parameter_overview.count_parameters(tree):,} parameters", flush=True)
-            tables.append(f"{name}\n{parameter_overview.get_parameter_overview(tree)}")
+            table = parameter_overview.get_parameter_overview(tree, include_stats=False)
+            tables.append(f"{name}\n{table}")
         (self.workdir / "parameters.txt").write_text("\n\n".join(tables) + "\n")
         print("Compiling the training step …", flush=True)
 
@@ -161,7 +167,7 @@ class Progress:
         if self.done == self.start + 1:
             jax.block_until_ready(metrics)
             waited = time.monotonic() - self._began
-            print(f"Compiled, first step done ({waited:.1f} s).", flush=True)
+            self.say(f"Compiled, first step done ({waited:.1f} s).")
             self._last, self._last_done = time.monotonic(), self.done
         return self.done
 

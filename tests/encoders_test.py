@@ -17,7 +17,8 @@ from stackgan_jax.errors import UserError
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.train import train
 
-CHOICE = {"text": {"width": 8}, "model": "", "embeddings": ""}
+DATA = {"name": "folder", "path": ""}
+CHOICE = {"text": {"width": 8}, "model": "", "embeddings": "", "data": DATA}
 CAPTIONS = [["a red bird", "it is red."], ["a blue bird", "it is BLUE"]]
 
 
@@ -101,7 +102,7 @@ def test_embeddings_with_captions(tmp_path, suffix):
     loaded = text.load_encoder(text.save_encoder(encoder, tmp_path / "encoder"))
     assert loaded.fingerprint == encoder.fingerprint
     assert np.array_equal(loaded.embed("a sentence of mine"), encoder.embed("a sentence of mine"))
-    with pytest.raises(UserError, match=r"'a pink bird' is none of the 6 captions .*generate\."):
+    with pytest.raises(UserError, match=r"'a pink bird' is none of the 6 captions .*#0 to #5"):
         loaded.embed(["a red bird", "a pink bird"])
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from stackgan_jax import retrieval, text
+from stackgan_jax import input_pipeline, retrieval, text
 
 
 def test_ranks_by_hand():
@@ -53,10 +53,13 @@ def test_perfect_embeddings_and_chance():
     assert by_chance["class_average_precision_at_50"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_training_ends_with_its_scores(runs):
+def test_a_training_ends_with_its_scores(runs, small_config, monkeypatch):
     written = json.loads((runs / "text_encoder" / retrieval.FILE).read_text())
     assert written["fingerprint"] == text.load_encoder(runs / "stage2").fingerprint
-    again = retrieval.write(runs / "text_encoder")
-    assert again == written
     assert written["found"].keys() == written["chance"].keys()
+    test = input_pipeline.load(small_config("text_encoder").data, "test", 19)
+    assert written["images"] == len(test)
+    assert retrieval.write(runs / "text_encoder", test) == written
     assert retrieval.table(written).count("\n") == len(written["found"])
+    monkeypatch.setattr(retrieval, "MOST", 5)
+    assert retrieval.write(runs / "text_encoder", test)["images"] <= 5

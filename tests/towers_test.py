@@ -1,9 +1,10 @@
 """The towers that a training leaves: kept with the encoder, copied into the runs that use it."""
 
+import jax
 import numpy as np
 import pytest
 
-from stackgan_jax import input_pipeline, learners, text, towers
+from stackgan_jax import augment, input_pipeline, learners, losses, text, towers
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import UserError
 
@@ -53,3 +54,17 @@ def test_a_damaged_image_tower(runs, tmp_path):
     (directory / towers.FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"image tower .* is damaged"):
         towers.load(directory)
+
+
+def test_a_matcher_is_the_same_however_the_runs_embeddings_are_normalised(runs, split):
+    pair, encoder = towers.load(runs / "stage1"), text.load_encoder(runs / "stage1")
+    captions = [captions[0] for captions in split.captions][:4]
+    pictures = augment.normalise(split.images[:4, :16, :16])
+    key = jax.random.key(0)
+    distances = [
+        pair.matcher(one)(pictures, one.embed(captions), key) for one in (encoder, pair.encoder)
+    ]
+    np.testing.assert_allclose(*distances, rtol=1e-4)
+    seen = pair.image.apply({"params": pair.params}, augment.disturb(key, pictures, 16))
+    expected = losses.matching(seen, pair.embed_captions(captions))
+    np.testing.assert_allclose(distances[0], expected, rtol=1e-4)

@@ -10,10 +10,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from stackgan_jax import pickles
+from stackgan_jax.datasets import stackgan_files
 from stackgan_jax.encoders.encoder import Encoder
 from stackgan_jax.errors import UserError
 
-FORMATS = ".npz, .npy, .h5 and .hdf5"
+FORMATS = ".npz, .npy, .h5, .hdf5, or .pickle as StackGAN's"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,24 +33,28 @@ class PrecomputedEncoder(Encoder):
 
     @classmethod
     def fresh(cls, choice, train, test) -> "PrecomputedEncoder":
-        path = Path(choice["embeddings"])
+        own = choice["data"]["path"] if choice["data"]["name"] == "stackgan_pickles" else ""
+        path = Path(choice["embeddings"] or own)
         embeddings, captions = read(path)
         wanted = {name: _flat(split.captions) for name, split in _named(train, test)}
         if captions is None:
             captions = _in_order(path, embeddings, wanted, train.directory)
+        if _is_stackgans(path):  # which trained on them as they are
+            return cls.create(path, captions, embeddings, strict=False)
         encoder = cls.create(path, captions, embeddings)
         encoder._require(path, [*wanted["train"], *wanted["test"]])
         return encoder.normalised_by(wanted["train"])
 
     @classmethod
     def create(
-        cls, path: Path, captions: Sequence[str], embeddings: np.ndarray
+        cls, path: Path, captions: Sequence[str], embeddings: np.ndarray, strict: bool = True
     ) -> "PrecomputedEncoder":
-        """Not normalised. Raises UserError when a caption has two embeddings."""
+        """Not normalised. Raises UserError when a caption has two embeddings, unless not `strict`:
+        then the first counts (captions that differed in a blank, say)."""
         first: dict[str, int] = {}
         for row, caption in enumerate(captions):
             other = first.setdefault(caption.strip(), row)
-            if other != row and not np.allclose(embeddings[row], embeddings[other], atol=1e-4):
+            if strict and not np.allclose(embeddings[row], embeddings[other], atol=1e-4):
                 raise UserError(
                     f"{path} gives the caption {caption!r} two embeddings, rows {other} and {row}; "
                     "an embedding is found by its caption, so each caption needs one."
@@ -61,6 +67,21 @@ class PrecomputedEncoder(Encoder):
     def _places(self) -> dict[str, int]:
         return {caption: place for place, caption in enumerate(self.captions)}
 
+    @classmethod
+    def of_file(cls, path: str | Path, run: Encoder | None) -> "PrecomputedEncoder":
+        """A file's embeddings, normalised as those of `run`; without captions, known by `#row`."""
+        embeddings, captions = read(Path(path))
+        captions = captions or [f"#{row}" for row in range(len(embeddings))]
+        encoder = cls.create(Path(path), captions, embeddings)
+        if run is None:
+            return encoder
+        if run.width != encoder.width:
+            raise UserError(
+                f"The embeddings in {path} have {encoder.width} numbers and those of the run "
+                f"{run.width}; give embeddings of the encoder it was trained with."
+            )
+        return dataclasses.replace(encoder, shift=run.shift, scale=run.scale)
+
     def _require(self, path: Path, captions: Sequence[str]) -> None:
         missing = [caption for caption in captions if caption.strip() not in self._places]
         if missing:
@@ -70,14 +91,20 @@ class PrecomputedEncoder(Encoder):
             )
 
     def _raw(self, captions: list[str]) -> np.ndarray:
-        for caption in captions:
-            if caption.strip() not in self._places:
-                raise UserError(
-                    f"{caption!r} is none of the {len(self.captions):,} captions whose embeddings "
-                    f"this run was given; take one of those, for example {self.captions[0]!r}, or "
-                    "give its embedding to stackgan_jax.sample.generate."
-                )
-        return self.embeddings[[self._places[caption.strip()] for caption in captions]]
+        return self.embeddings[[self._place(caption.strip()) for caption in captions]]
+
+    def _place(self, caption: str) -> int:
+        """Of a known caption, or of the number in `#17`, counted from 0."""
+        if caption in self._places:
+            return self._places[caption]
+        number = caption.removeprefix("#")
+        if caption.startswith("#") and number.isdecimal() and int(number) < len(self.captions):
+            return int(number)
+        raise UserError(
+            f"{caption!r} is none of the {len(self.captions):,} captions whose embeddings are "
+            f"known; take one of those, for example {self.captions[0]!r}, its number, #0 to "
+            f"#{len(self.captions) - 1}, or embeddings of your own with --embeddings."
+        )
 
     def _fields(self) -> dict[str, Any]:
         return {}
@@ -99,16 +126,27 @@ def read(path: Path) -> tuple[np.ndarray, list[str] | None]:
     """A file's embeddings, [n, t] float32, and its n captions; None if it has none.
 
     A .npz or HDF5 file names them `embeddings` and `captions`; its only array, or a .npy file, is
-    read as the embeddings. An array [images, k, t] is read as its k rows for each image.
+    read as the embeddings. An array [images, k, t] is read as its k rows for each image. StackGAN's
+    pickles hold no captions; of its Data/birds or Data/flowers, the pickle in train/ is read, then
+    that in test/.
 
     Raises UserError when there is no such file, or it doesn't hold that.
     """
+    if path.is_dir() and _is_stackgans(path):
+        parts = [read(path / split / stackgan_files.EMBEDDINGS)[0] for split in ("train", "test")]
+        return np.concatenate(parts), None
     if not path.is_file():
         raise UserError(
             f"There is no file of embeddings {str(path)!r}; name one with --config.embeddings "
-            f"({FORMATS})."
+            f"in training and --embeddings in sampling ({FORMATS})."
         )
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".h5": _read_hdf5, ".hdf5": _read_hdf5}
+    readers = {
+        ".npz": _read_npz,
+        ".npy": _read_npy,
+        ".h5": _read_hdf5,
+        ".hdf5": _read_hdf5,
+        ".pickle": _read_pickle,
+    }
     if path.suffix.lower() not in readers:
         raise UserError(f"{path} is no format that embeddings are read from: choose {FORMATS}.")
     try:
@@ -132,6 +170,15 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _read_npy(path: Path) -> dict[str, np.ndarray]:
     return {"embeddings": np.load(path, allow_pickle=False)}
+
+
+def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+    return {"embeddings": np.asarray(pickles.read(path))}
+
+
+def _is_stackgans(path: Path) -> bool:
+    """Whether it is a pickle of StackGAN's, or its folder with one for each split."""
+    return path.suffix == ".pickle" or (path / "train" / stackgan_files.EMBEDDINGS).is_file()
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:

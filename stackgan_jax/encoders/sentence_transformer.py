@@ -5,6 +5,7 @@ import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
+import jax
 import numpy as np
 
 from stackgan_jax.encoders.encoder import Encoder
@@ -30,7 +31,8 @@ class SentenceTransformerEncoder(Encoder):
     @classmethod
     def fresh(cls, choice, train, test) -> "SentenceTransformerEncoder":
         encoder = cls.create(choice["model"])
-        print(f"Normalising {encoder.model} by the training captions …", flush=True)
+        if jax.process_index() == 0:
+            print(f"Normalising {encoder.model} by the training captions …", flush=True)
         return encoder.normalised_by([c for captions in train.captions for c in captions])
 
     @classmethod

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, inception_weights, running, sample, towers
+from stackgan_jax import configuration, inception_weights, paths, running, sample, towers
 from stackgan_jax.checkpoint import saved_steps
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import comparison, protocols, readers, records, runs, scoring, stamps
@@ -47,6 +47,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     Checkpoints that have been evaluated by the same protocol are left; the newest comes first, for
     training may drop the others meanwhile.
     """
+    paths.require_local(workdir, "The run to --follow")
     directory, config = sample.find_run(workdir)
     evaluation, said = None, False
     while True:
@@ -86,7 +87,7 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
     A run's own metrics.json is taken for a checkpoint that was evaluated by the same protocol.
     """
     found = [sample.find_run(workdir) for workdir in workdirs]
-    comparison.require_plottable([directory.resolve() for directory, _ in found])
+    comparison.require_plottable([paths.absolute(directory) for directory, _ in found])
     if not output.parent.is_dir():
         raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
     by_run, logs = {}, {}
