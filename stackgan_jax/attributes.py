@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import os
 import pathlib
-import tempfile
 
 import flax.serialization
 import jax
@@ -76,9 +75,9 @@ class Judge:
         content = flax.serialization.msgpack_serialize(
             {"variables": self.variables, "accuracy": self.accuracy}
         )
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(content)
-        os.replace(file.name, path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}")
+        partial.write_bytes(content)
+        partial.replace(path)
 
 
 def load(path):

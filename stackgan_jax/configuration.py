@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from stackgan_jax import paths
 from stackgan_jax.errors import UserError
 
 # What a config's argument names: a builder of datasets/, its configuration, and how to crop.
@@ -105,6 +106,12 @@ def write(path: Path, config: ConfigDict) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def has_begun(workdir: str | Path) -> bool:
+    """Whether a run, or a stage of a quickstart below it, has saved anything yet."""
+    saved = ("checkpoints/[0-9]*", "*/checkpoints/[0-9]*")
+    return any(any(paths.folder(workdir).glob(pattern)) for pattern in saved)
 
 
 def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stackgan_jax import datasets, mesh, paths
+from stackgan_jax import configuration, datasets, mesh, paths
 from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
 
@@ -75,7 +75,8 @@ def claim(split: Split, workdir: Path) -> None:
     path = workdir / DATA
     here = preparation.facts(split.directory)
     here = {name: here[name] for name in ("source", "images", "fingerprint")}
-    if (there := _noted(workdir)) and there["fingerprint"] != here["fingerprint"]:
+    there = _noted(workdir) if configuration.has_begun(workdir) else None
+    if there and there["fingerprint"] != here["fingerprint"]:
         raise UserError(
             f"{workdir} was trained on {there['images']:,} images of {there['source']}, and these "
             f"are {here['images']:,} images of {here['source']} with other contents; give another "

@@ -270,7 +270,7 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
     if not own.exists() and jax.process_index() == 0:
         configuration.write(own, configuration.read(paths.folder(config.stage1) / "config.json"))
     mesh.wait_for_all_processes("Stage I")
-    if (workdir / "checkpoints").exists():
+    if configuration.has_begun(workdir):
         return configuration.read(own), None  # comes with the checkpoint
     saved = Checkpoints(paths.folder(config.stage1) / "checkpoints").restore_part(("ema",))
     return configuration.read(own), saved["ema"]

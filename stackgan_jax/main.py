@@ -9,7 +9,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stackgan_jax import configuration, paths, supervision
+from stackgan_jax import allocator, configuration, paths, supervision
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -69,6 +69,7 @@ PEER_TIMEOUT = flags.DEFINE_integer(
 def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
     if MODE.value == "train":
+        allocator.keep_freed_memory()  # before JAX's first computation
         _train()
     elif MODE.value == "prepare":
         _prepare()

@@ -83,9 +83,10 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
 
 def _require_stage1(config: ConfigDict, workdir: Path) -> None:
     """Stage I can take days, so a missing one is never started silently."""
-    if (workdir / "checkpoints").exists() or (paths.folder(config.stage1) / "checkpoints").exists():
+    if configuration.has_begun(workdir) or configuration.has_begun(config.stage1):
         return
     argument = f":{config.dataset}" if config.dataset else ""
+    argument += f" --config.data.path={config.data.path}" if config.data.path else ""
     raise UserError(
         f"Stage II needs a trained Stage I and {config.stage1} has none; train it with "
         f"`python -m stackgan_jax.main --config=configs/stage1.py{argument} "

@@ -80,11 +80,14 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes `workdir` the run of `config`, or raises UserError where it is another's."""
+    """Makes `workdir` the run of `config`, or raises UserError where it is another's.
+
+    It is another's once something has been saved: what failed before that can be mended.
+    """
     path = workdir / "config.json"
     with _writable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists():
+        if path.exists() and configuration.has_begun(workdir):
             configuration.refuse_another(configuration.read(path), config, workdir)
         if jax.process_index() == 0:
             configuration.write(path, config)

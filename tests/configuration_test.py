@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, learners
 from stackgan_jax.errors import UserError
+from stackgan_jax.train import claim
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STAGES = ("text_encoder", "stage1", "stage2")
@@ -70,3 +71,15 @@ def test_any_changed_value_makes_another_run(fields, data):
     configuration.refuse_another(old, ConfigDict({"model": fields, "steps": 2}), Path("run"))
     with pytest.raises(UserError, match=rf"model\.{key} \("):
         configuration.refuse_another(old, new, Path("run"))
+
+
+def test_a_run_that_saved_nothing_may_begin_otherwise(tmp_path):
+    config = configuration.load(CONFIGS / "stage1.py")
+    claim(tmp_path, config)
+    config.batch_size = 8
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "100").mkdir(parents=True)
+    claim(tmp_path, config)
+    config.batch_size = 16
+    with pytest.raises(UserError, match=r"belongs to another config: .* batch_size \(8 there"):
+        claim(tmp_path, config)

@@ -357,6 +357,7 @@ def test_a_run_refuses_other_data(mine, tmp_path):
     run.mkdir()
     input_pipeline.claim(prepared(mine), run)
     input_pipeline.claim(prepared(mine), run)
+    put(run, {"checkpoints/4/state": b""})
     put(mine, {f"{i:03d}.txt": "other" for i in range(10)})
     with pytest.raises(UserError, match=r"was trained on 9 images .* with other contents"):
         input_pipeline.claim(prepared(mine), run)
