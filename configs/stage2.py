@@ -80,6 +80,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "preview_every": 100,
             "save_every": 500,
             "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
+            "eval": configuration.evaluation(),
         }
     )
     if dataset == "folder":

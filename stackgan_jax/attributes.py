@@ -109,7 +109,11 @@ def score(judge, images, wanted):
         {"overall": share, "colours": share of the colour attributes, then one share for each
         judged attribute that a caption names}; nothing for what no caption names.
     """
-    read = judge.read(images)
+    return score_read(judge, judge.read(images), wanted)
+
+
+def score_read(judge, read, wanted):
+    """As `score`, of what has been read already: {attribute: values [n]}."""
     right = [
         (name, bool(read[name][index] == value))
         for index, named in enumerate(wanted)

@@ -21,6 +21,7 @@ class Checkpoints:
       every: keep, besides, each whose step is a multiple of this; 0 for none.
       best: keep, besides, the one with the best value of this metric; "" for none.
       best_mode: "min" or "max".
+      read_only: for whoever reads while another process trains: nothing is saved or cleaned up.
     """
 
     def __init__(
@@ -30,22 +31,29 @@ class Checkpoints:
         every: int = 0,
         best: str = "",
         best_mode: str = "min",
+        read_only: bool = False,
     ):
         self.directory = paths.absolute(directory)
         policies = [checkpoint_managers.LatestN(newest)]
         if every:
             policies.append(checkpoint_managers.EveryNSteps(every))
         if best:
+            # Not every checkpoint has been evaluated.
+            worst = float("inf") if best_mode == "min" else -float("inf")
             policies.append(
                 checkpoint_managers.BestN(
-                    get_metric_fn=lambda metrics: metrics[best], reverse=best_mode == "min", n=1
+                    get_metric_fn=lambda metrics: metrics.get(best, worst),
+                    reverse=best_mode == "min",
+                    n=1,
                 )
             )
         self._manager = ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
+                # What another process is just saving would be taken for a rest.
+                cleanup_tmp_directories=not read_only,
+                create=not read_only,
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
@@ -155,6 +163,11 @@ class Checkpoints:
                     f"shape {saved.get(name, 'none')} there and {wanted.get(name, 'none')} in this "
                     f"config; use the config it was trained with, or another --workdir."
                 )
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """The steps whose checkpoints are whole, oldest first, seen without opening any."""
+    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
 
 
 class _told_to_the_user:

@@ -41,6 +41,7 @@ CHANGEABLE = frozenset(
         "preview_every",
         "save_every",
         "keep",
+        "eval",
         "text_encoder",
         "stage1",
     )
@@ -75,6 +76,24 @@ def data_set(name: str) -> ConfigDict:
     if name not in DATA_SETS:
         raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
     return ConfigDict({**DATA_SETS[name], **WHERE})
+
+
+def evaluation() -> ConfigDict:
+    """`config.eval`: how pictures are evaluated, in training and by --mode=evaluate."""
+    return ConfigDict(
+        {
+            "every": 0,  # steps between evaluations in training; 0 for none
+            "protocol": "quick",  # or stackgan, dfgan
+            "inception": "",  # the FID Inception-v3's weights, a .pth file; "" for no FID
+            "images": 0,  # instead of the protocol's number; 0 for that
+            "resize": "",  # tensorflow, pytorch or clean instead of the protocol's; "" for that
+            "truncation": 0.0,  # of z, instead of the protocol's; 0 for that
+            "dtype": "float32",  # Inception's; bfloat16 is quicker on accelerators and deviates
+            "batch_size": 32,  # pictures that Inception reads at once
+            "seed": 0,  # of the choice of captions and of the noise
+            "attributes": True,  # look for what captions name, where the data set knows it
+        }
+    )
 
 
 def read(path: Path) -> ConfigDict:

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -16,12 +17,16 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # or TensorFlow tells of it
 
 # How many processes Slurm's step, or Open MPI's world, has.
 CLUSTER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-MODES = ("train", "prepare", "sample", "report")
+MODES = ("train", "prepare", "sample", "report", "evaluate")
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, with its data set where it takes one: configs/stage1.py:birds"
 )
 MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
-WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; runs/<config name> by default.")
+WORKDIR = flags.DEFINE_multi_string(
+    "workdir",
+    None,
+    "The run's folder; runs/<config name> by default. evaluate: several times to compare runs.",
+)
 TEXT = flags.DEFINE_multi_string("text", None, "sample: a caption; may be given several times.")
 NUM = flags.DEFINE_integer("num", 8, "sample: pictures for each caption.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "sample: of the noise.")
@@ -30,10 +35,22 @@ EMBEDDINGS = flags.DEFINE_string(
     None,
     'sample: a file of embeddings instead of the encoder; --text takes its captions, or "#3".',
 )
-OUTPUT = flags.DEFINE_string("output", "samples.png", "sample: the PNG file to write.")
+OUTPUT = flags.DEFINE_string(
+    "output",
+    None,
+    "The file to write: sample: samples.png; evaluate: metrics.json of two folders, "
+    "comparison.html of several runs.",
+)
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num pictures on the way from one --text to the next."
 )
+IMAGES = flags.DEFINE_string("images", None, "evaluate: a folder of any model's pictures.")
+REFERENCE = flags.DEFINE_string("reference", None, "evaluate: the folder of real ones for those.")
+FOLLOW = flags.DEFINE_bool(
+    "follow", False, "evaluate: each new checkpoint of a run in training, until it has ended."
+)
+# The config of --mode=evaluate without --config: config.eval alone.
+EVALUATION_CONFIG = Path(__file__).parent / "evaluate" / "config.py"
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -64,10 +81,12 @@ def run() -> None:
             TEXT.value or [],
             num=NUM.value,
             seed=SEED.value,
-            output=Path(OUTPUT.value),
+            output=Path(OUTPUT.value or "samples.png"),
             interpolate=INTERPOLATE.value,
             embeddings_file=EMBEDDINGS.value,
         )
+    elif MODE.value == "evaluate":
+        _evaluate()
     else:
         from stackgan_jax import report
 
@@ -79,7 +98,8 @@ def _train() -> None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
     file, *_ = config_flags.get_config_filename(flags.FLAGS["config"]).split(":", 1)
     file = configuration.require_file(file)
-    workdir = paths.folder(WORKDIR.value or f"runs/{CONFIG.value.name}")
+    given = _given(WORKDIR, "train") if WORKDIR.value else f"runs/{CONFIG.value.name}"
+    workdir = paths.folder(given)
     if not _is_one_of_several():
         from stackgan_jax import stages
 
@@ -147,14 +167,49 @@ def _prepare() -> None:
     prepare.prepare(CONFIG.value)
 
 
+def _evaluate() -> None:
+    from stackgan_jax import evaluate
+
+    given, output = _evaluation(), OUTPUT.value
+    if IMAGES.value or REFERENCE.value:
+        if not (IMAGES.value and REFERENCE.value) or FOLLOW.value:
+            raise UserError("--images and --reference, two folders, go together, without --follow.")
+        workdir = _given(WORKDIR, "evaluate") if WORKDIR.value else None
+        folders = Path(IMAGES.value), Path(REFERENCE.value)
+        evaluate.of_folders(*folders, given, workdir, Path(output or "metrics.json"))
+    elif FOLLOW.value:
+        evaluate.follow(_given(WORKDIR, "evaluate"), given)
+    elif len(WORKDIR.value or ()) > 1:
+        workdirs = [paths.folder(workdir) for workdir in WORKDIR.value]
+        evaluate.compare(workdirs, given, Path(output or "comparison.html"))
+    else:
+        evaluate.of_run(_given(WORKDIR, "evaluate"), given)
+
+
+def _evaluation() -> dict[str, Any]:
+    """What the command line gives for `config.eval`: all of a config's, or single values."""
+    config = flags.FLAGS["config"]
+    if "eval" not in CONFIG.value:
+        raise UserError("--mode=evaluate takes the config of a stage, which has config.eval.")
+    if Path(config_flags.get_config_filename(config)) != EVALUATION_CONFIG:
+        return CONFIG.value.eval.to_dict()
+    overrides = config_flags.get_override_values(config)
+    return {name.removeprefix("eval."): value for name, value in overrides.items()}
+
+
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
     if not workdir.value:
         raise UserError(f"--mode={mode} needs --workdir, the folder of a trained run.")
-    return paths.folder(workdir.value)
+    if len(workdir.value) > 1:
+        raise UserError(f"--mode={mode} takes one --workdir here, not {len(workdir.value)}.")
+    return paths.folder(workdir.value[0])
 
 
 def _parse(arguments: list[str]) -> list[str]:
     """absl's flag parsing, with one sentence for a config that is missing or lacks a field."""
+    evaluates = re.search(r"(^|\0)--?mode[=\0]evaluate(\0|$)", "\0".join(arguments))
+    if evaluates and not any(re.match("--?config(=|$)", each) for each in arguments):
+        arguments = [arguments[0], f"--config={EVALUATION_CONFIG}", *arguments[1:]]
     try:
         rest = app.parse_flags_with_usage(arguments)
     except UserError as error:

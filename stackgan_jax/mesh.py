@@ -72,6 +72,34 @@ def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Ar
     }
 
 
+def own_rows(count: int) -> np.ndarray:
+    """Which of `count` rows this process works on: as many in each, the last one repeated."""
+    share = -(-count // jax.process_count())
+    first = jax.process_index() * share
+    return np.minimum(np.arange(first, first + share), count - 1)
+
+
+def gather_rows(rows: np.ndarray, count: int) -> np.ndarray:
+    """Every process's `own_rows` → `[count, …]`, on every process."""
+    if jax.process_count() == 1:
+        return rows
+    from jax.experimental import multihost_utils
+
+    if rows.dtype.kind == "U":  # strings travel as numbers
+        numbers = np.ascontiguousarray(rows.astype("U64")).view(np.uint32).reshape(-1, 64)
+        return gather_rows(numbers, count).view("U64")[:, 0]
+    return multihost_utils.process_allgather(rows, tiled=True)[:count]
+
+
+def on_host(tree: Any) -> Any:
+    """Arrays of a mesh, wherever their parts lie, as whole NumPy arrays of this process."""
+    if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
+        return jax.device_get(tree)
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.process_allgather(tree, tiled=True)
+
+
 def wait_for_all_processes(name: str) -> None:
     """Returns when every process has come here."""
     if jax.process_count() > 1:

@@ -182,6 +182,10 @@ class StopRequests:
 
         return signal.SIGTERM if reached_preemption_sync_point(next(_steps)) else 0
 
+    def asked(self) -> bool:
+        """Whether this process alone was told to stop; of several none may decide for itself."""
+        return self._alone and self._requested != 0
+
     def _note(self, number: int, frame) -> None:
         print(f"\n{signal.Signals(number).name}: saving, then stopping …", flush=True)
         self._requested = number

@@ -86,7 +86,7 @@ def load(workdir: str | Path, step: int | None = None) -> Sampler:
     Raises UserError when there is no run or no checkpoint in it, or it is a text encoder's.
     """
     directory, config = find_run(paths.folder(workdir))
-    checkpoints = Checkpoints(directory / "checkpoints")
+    checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
     parts = ("ema", "prior") if config.kind == "stage2" else ("ema",)
     part = checkpoints.restore_part(parts, step)
     stage1_config = None

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, images, learners, mesh, processes
+from stackgan_jax import configuration, images, learners, mesh, processes, running, tensorboard
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
+from stackgan_jax.evaluate.while_training import in_training
 
 PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
 
@@ -32,8 +33,14 @@ def train(config: ConfigDict, workdir: Path) -> Any:
       Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
     """
     claim(workdir, config)
+    with running.training(workdir):
+        return _train(config, workdir)
+
+
+def _train(config: ConfigDict, workdir: Path) -> Any:
     devices = mesh.data_mesh(config.batch_size)
     learner = learners.create(config, workdir, devices)
+    evaluation = in_training(config, workdir)
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
@@ -53,9 +60,14 @@ def train(config: ConfigDict, workdir: Path) -> Any:
                     progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
                     progress.preview(learner.preview(state))
-                if done % config.save_every == 0 or last or stopping:
+                scores = {}
+                due = evaluation and (done % config.eval.every == 0 or last) and not stopping
+                if due:
                     progress.refuse_nan()
-                    checkpoints.save(done, state, progress.means)
+                    scores = evaluation(done, state, stop.asked)
+                if done % config.save_every == 0 or last or due or stopping:
+                    progress.refuse_nan()
+                    checkpoints.save(done, state, progress.means | scores)
                 if stopping:
                     raise Stopped(stopping, done, workdir)
                 checkpoints.check()
@@ -130,7 +142,7 @@ class Progress:
         self._seconds = _keep_log_until(self._log, start) if self._writes else 0.0
         self._began = self._last = time.monotonic()
         self._last_done = start
-        self._tensorboard = _tensorboard(workdir) if self._writes else None
+        self._tensorboard = tensorboard.writer(workdir) if self._writes else None
 
     def say(self, sentence: str) -> None:
         """Prints it, once for all processes."""
@@ -220,17 +232,6 @@ class Progress:
     def close(self) -> None:
         if self._tensorboard:
             self._tensorboard.close()
-
-
-def _tensorboard(workdir: Path) -> Any:
-    """clu's TensorBoard writer, or None with a word where TensorFlow is not installed."""
-    try:
-        import tensorflow  # noqa: F401
-        from clu import metric_writers
-    except ImportError:
-        print("TensorFlow is not installed: no TensorBoard log, only metrics.jsonl.", flush=True)
-        return None
-    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir)))
 
 
 def _keep_log_until(log: Path, step: int) -> float:

@@ -54,6 +54,13 @@ def test_help_is_quick():
         (["--mode=sample"], "needs --workdir"),
         (["--mode=sample", "--workdir=none", "--text=a bird"], "There is no run in none"),
         (["--mode=report", "--workdir=none"], "There is no run in none"),
+        (["--mode=evaluate"], "needs --workdir"),
+        (
+            ["--mode=evaluate", "--workdir=none", "--config.eval.inception=x.pth"],
+            "There is no run in none",
+        ),
+        (["--mode=evaluate", "--workdir=none", "--config.eval.colour=red"], "colour"),
+        (["--mode", "evaluate", "--images=a", "--reference=b"], "There is no folder a"),
     ],
 )
 def test_bad_input_gets_one_sentence(arguments, sentence, tmp_path):

@@ -64,8 +64,14 @@ def charts(log: Sequence[Mapping[str, float]]) -> list[str]:
     return figures
 
 
-def chart(title: str, curves: Mapping[str, Curve], note: str = "") -> str:
-    """A `<figure>` of up to three curves, label → (step, value) pairs, over one pair of axes."""
+def chart(
+    title: str, curves: Mapping[str, Curve], note: str = "", unit: str = "step", dots: bool = False
+) -> str:
+    """A `<figure>` of up to six curves, label → (x, value) pairs, over one pair of axes.
+
+    A curve without points only takes its colour. `unit` is the x axis'; with `dots` each point is
+    marked.
+    """
     curves = {label: binned(curve) for label, curve in curves.items()}
     steps = [x for curve in curves.values() for x, _ in curve]
     values = [y for curve in curves.values() for _, y in curve]
@@ -80,14 +86,20 @@ def chart(title: str, curves: Mapping[str, Curve], note: str = "") -> str:
 
     axes = "".join(_y_tick(value, place(0, value)[1]) for value in y_ticks)
     axes += "".join(_x_tick(step, place(step, 0)[0]) for step in x_ticks)
-    axes += (
-        f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 6}" text-anchor="middle">step</text>'
-    )
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    axes += f'<text x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{html.escape(unit)}</text>'
     paths = "".join(
         f'<path class="c{i} c{i}path" d="M{" L".join(_point(*place(*p)) for p in curve)}"/>'
         for i, curve in enumerate(curves.values())
+        if curve
     )
-    label = html.escape(f"{title} over {max(steps):,} steps: {_ends(curves)}")
+    if dots:
+        paths += "".join(
+            '<circle class="c{} c{}dot" r="3.5" cx="{:.1f}" cy="{:.1f}"/>'.format(i, i, *place(*p))
+            for i, curve in enumerate(curves.values())
+            for p in curve
+        )
+    label = html.escape(f"{title} over {max(steps):,.4g} {unit}s: {_ends(curves)}")
     return (
         f"<figure><b>{html.escape(title)}</b>{_legend(curves)}"
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{label}">{axes}{paths}</svg>'
@@ -97,7 +109,7 @@ def chart(title: str, curves: Mapping[str, Curve], note: str = "") -> str:
 
 def binned(curve: Curve, points: int = POINTS) -> Curve:
     """At most `points` points, each the mean of equally many neighbours."""
-    size = math.ceil(len(curve) / points)
+    size = max(math.ceil(len(curve) / points), 1)
     bins = [curve[i : i + size] for i in range(0, len(curve), size)]
     return [tuple(sum(axis) / len(part) for axis in zip(*part, strict=True)) for part in bins]
 
@@ -119,7 +131,8 @@ def _y_tick(value: float, y: float) -> str:
 
 
 def _x_tick(step: float, x: float) -> str:
-    return f'<text x="{x:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{step:,.0f}</text>'
+    words = f"{step:,.0f}" if step == round(step) else f"{step:g}"
+    return f'<text x="{x:.1f}" y="{HEIGHT - 24}" text-anchor="middle">{words}</text>'
 
 
 def _point(x: float, y: float) -> str:
@@ -129,12 +142,15 @@ def _point(x: float, y: float) -> str:
 def _legend(curves: Mapping[str, Curve]) -> str:
     items = "".join(
         f'<li class="c{i}"><i></i><span>{html.escape(label)}</span></li>'
-        for i, label in enumerate(curves)
+        for i, (label, curve) in enumerate(curves.items())
+        if curve
     )
     return f'<ul class="legend">{items}</ul>'
 
 
 def _ends(curves: Mapping[str, Curve]) -> str:
     return "; ".join(
-        f"{label} from {curve[0][1]:.3g} to {curve[-1][1]:.3g}" for label, curve in curves.items()
+        f"{label} from {curve[0][1]:.3g} to {curve[-1][1]:.3g}"
+        for label, curve in curves.items()
+        if curve
     )

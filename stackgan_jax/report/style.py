@@ -5,9 +5,11 @@ from collections.abc import Iterable
 STYLE = """
 :root { color-scheme: light dark; --page: #f7f7f4; --card: #fff; --ink: #1b1b19; --soft: #5d5c57;
   --line: #deddd6; --one: #2a6fc9; --two: #c4501b; --three: #15805a; --bar: #cfe0f6;
+  --four: #7a4fc0; --five: #98780c; --six: #b13a78;
   --good: #126b4b; --bad: #a8350c; }
 @media (prefers-color-scheme: dark) { :root { --page: #161615; --card: #21211f; --ink: #f2f1ec;
   --soft: #b4b2a9; --line: #3b3a36; --one: #6ca7f2; --two: #f0895a; --three: #3fc392;
+  --four: #b595f0; --five: #d9b83c; --six: #ee86bd;
   --bar: #27456c; --good: #55cf9f; --bad: #f39a72; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--page); color: var(--ink);
@@ -61,6 +63,10 @@ svg .axis { stroke: var(--line); } svg path { fill: none; stroke-width: 2; }
 .c0 { stroke: var(--one); color: var(--one); } .c1 { stroke: var(--two); color: var(--two); }
 .c2 { stroke: var(--three); color: var(--three); } .c1path { stroke-dasharray: 7 3; }
 .c2path { stroke-dasharray: 2 3; }
+.c3 { stroke: var(--four); color: var(--four); } .c4 { stroke: var(--five); color: var(--five); }
+.c5 { stroke: var(--six); color: var(--six); } .c3path { stroke-dasharray: 9 2 2 2; }
+.c4path { stroke-dasharray: 12 4; } .c5path { stroke-dasharray: 4 2 1 2; }
+svg circle { fill: var(--card); stroke-width: 2; }
 code { font-size: .9em; overflow-wrap: anywhere; }
 @media (max-width: 640px) { .row.four { grid-template-columns: 1fr 1fr !important; }
   .row.strip { grid-template-columns: repeat(4, 1fr) !important; } }

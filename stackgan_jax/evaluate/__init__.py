@@ -1,0 +1,185 @@
+"""How good are pictures? Runs and folders of pictures scored, every score with its stamp."""
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stackgan_jax import configuration, inception_weights, paths, running, sample, towers
+from stackgan_jax.checkpoint import saved_steps
+from stackgan_jax.errors import UserError
+from stackgan_jax.evaluate import comparison, protocols, readers, records, runs, scoring, stamps
+from stackgan_jax.evaluate.folders import Folder
+from stackgan_jax.evaluate.records import Record
+
+CACHE = "~/.cache/stackgan_jax/features"  # what was read in folders of real pictures
+POLL = 10.0  # seconds between two looks for a new checkpoint
+
+
+def settings_of(directory: Path, given: Mapping[str, Any]) -> ConfigDict:
+    """`config.eval` of a run, with what the command line gives instead."""
+    settings = configuration.evaluation()
+    stored = configuration.read(directory / "config.json").get("eval", {})
+    settings.update({n: v for n, v in {**stored, **given}.items() if n in settings})
+    return settings
+
+
+def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> Record:
+    """Evaluates a checkpoint (the newest by default), writes and prints its scores."""
+    directory, config = sample.find_run(workdir)
+    evaluation = _prepared(directory, config, given)
+    return runs.publish(evaluation, evaluation.of(sample.load(directory, step)))
+
+
+def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
+    if not saved_steps(directory / "checkpoints"):
+        raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
+    records.read(directory / records.FILE)  # a damaged one is told now, not after the work
+    protocol = protocols.resolve(settings_of(directory, given))
+    return runs.prepare(config, directory, protocol)
+
+
+def follow(workdir: Path, given: Mapping[str, Any]) -> None:
+    """Evaluates each checkpoint of a run that another process trains, until that has ended.
+
+    Checkpoints that have been evaluated by the same protocol are left; the newest comes first, for
+    training may drop the others meanwhile.
+    """
+    paths.require_local(workdir, "The run to --follow")
+    directory, config = sample.find_run(workdir)
+    evaluation, said = None, False
+    while True:
+        ended = not running.is_training(directory)  # asked first: nothing is saved after that
+        steps = saved_steps(directory / "checkpoints")
+        if steps and evaluation is None:
+            evaluation = _prepared(directory, config, given)
+        name = evaluation.protocol.name if evaluation else ""
+        done = {record.step for record in _evaluated(directory, name)}
+        waiting = [step for step in steps if step not in done]
+        if waiting:
+            _follow_one(evaluation, waiting[-1])
+        elif ended:
+            break
+        else:
+            said = said or print(f"Waiting for the next checkpoint of {directory} …") or True
+            time.sleep(POLL)
+    if evaluation is None:
+        raise UserError(f"There is no checkpoint in {directory}, and nobody trains it.")
+    print(f"Training of {directory} has ended, and its checkpoints are evaluated.", flush=True)
+
+
+def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
+    try:
+        sampler = sample.load(evaluation.directory, step)
+    except Exception as error:  # half a checkpoint can make its reader raise anything
+        if step in saved_steps(evaluation.directory / "checkpoints"):
+            raise
+        print(f"Step {step:,} was dropped before it could be read: {error}", flush=True)
+        return
+    runs.publish(evaluation, evaluation.of(sampler))
+
+
+def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) -> None:
+    """Draws one table and one plot of runs, evaluating each newest checkpoint that has not been.
+
+    A run's own metrics.json is taken for a checkpoint that was evaluated by the same protocol.
+    """
+    found = [sample.find_run(workdir) for workdir in workdirs]
+    comparison.require_plottable([paths.absolute(directory) for directory, _ in found])
+    if not output.parent.is_dir():
+        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+    by_run, logs = {}, {}
+    for directory, config in found:
+        protocol = protocols.resolve(settings_of(directory, given))
+        evaluated = _evaluated(directory, protocol.name)
+        newest = saved_steps(directory / "checkpoints")[-1:]
+        if not any([r.step] == newest and _has_fid_if(protocol, r) for r in evaluated):
+            runs.publish(*_newest(directory, config, given))
+            evaluated = _evaluated(directory, protocol.name)
+        by_run[str(directory)], logs[str(directory)] = evaluated, comparison.read_log(directory)
+    records.save(output, comparison.page(by_run, logs))
+    print(f"{comparison.text(by_run)}\n\nTable and curves: {output}", flush=True)
+
+
+def _has_fid_if(protocol: protocols.Protocol, record: Record) -> bool:
+    return not protocol.inception or "fid" in record.scores
+
+
+def _newest(
+    directory: Path, config: ConfigDict, given: Mapping[str, Any]
+) -> tuple[runs.Evaluation, Record]:
+    evaluation = _prepared(directory, config, given)
+    return evaluation, evaluation.of(sample.load(directory))
+
+
+def _evaluated(directory: Path, protocol: str) -> list[Record]:
+    return [r for r in records.read(directory / records.FILE) if r.protocol == protocol]
+
+
+def of_folders(
+    pictures: Path, reference: Path, given: Mapping[str, Any], workdir: Path | None, output: Path
+) -> Record:
+    """Scores any model's pictures against real ones, and writes `output`, a metrics.json.
+
+    Args:
+      pictures, reference: folders; their pictures need not have the same size.
+      given: `config.eval`.
+      workdir: of a run whose image tower reads the pictures as well; None for none.
+      output: the file to write.
+    """
+    settings = configuration.evaluation()
+    settings.update(given)
+    protocol = protocols.resolve(settings)
+    if not output.parent.is_dir():
+        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+    began, made, real = time.monotonic(), Folder(pictures), Folder(reference)
+    chosen = _readers_of_folders(protocol, workdir)
+    generated, actual = {}, {}
+    for reader in chosen:
+        say = runs.Progress(f"pictures of {pictures} read", len(made))
+        generated |= readers.read_all(reader, made, say)
+        say = runs.Progress(f"pictures of {reference} read", len(real))
+        actual |= readers.real_features(reader, real, Path(CACHE).expanduser(), say)
+    evidence = scoring.Evidence(protocol, generated, actual, _origin_of(made, real))
+    scores, left_out = scoring.score(evidence, chosen)
+    if not scores:
+        raise next(iter(left_out.values()))
+    record = Record.of(None, protocol.name, time.monotonic() - began, scores, left_out)
+    records.write(output, [record])
+    print(f"{pictures} against {reference}, {record}\n\nWritten to {output}.", flush=True)
+    return record
+
+
+def _readers_of_folders(protocol: protocols.Protocol, workdir: Path | None) -> list[readers.Reader]:
+    chosen = []
+    if protocol.inception:
+        chosen.append(readers.InceptionReader.of(protocol))
+    if workdir is not None:
+        chosen.append(readers.TowerReader(towers.load(workdir)))
+    if not chosen:
+        raise UserError(
+            f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image tower reads "
+            "the pictures."
+        )
+    return chosen
+
+
+def _origin_of(made: Folder, real: Folder) -> dict[str, Any]:
+    sizes = [f"{folder.shape[2]}×{folder.shape[1]}" for folder in (made, real)]
+    unknown = "unknown: pictures of a folder"
+    return {
+        "seed": f"{protocols.METRICS_SEED} (subsets, splits)",
+        "truncation": unknown,
+        "averaged": unknown,
+        "batch_norm": unknown,
+        "step": unknown,
+        "checkpoint": unknown,
+        "pictures": str(made.folder),
+        "size": sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]}, real {sizes[1]}",
+        "data": str(real.folder),
+        "split": "the whole folder",
+        "captions": unknown,
+        **stamps.here(),
+    }
