@@ -74,6 +74,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             },
             "batch_size": 64,
             "steps": 20_000,
+            "steps_per_dispatch": 0,  # 0: as is best for the device
             "log_every": 50,
             "preview_every": 100,
             "save_every": 500,

@@ -33,6 +33,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
             "batch_size": 64,
             "steps": 1000,
+            "steps_per_dispatch": 0,  # 0: as is best for the device
             "log_every": 50,
             "preview_every": 1000,
             "save_every": 500,

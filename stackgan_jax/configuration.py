@@ -27,11 +27,21 @@ DATA_SETS = {
     },
 }
 # Where the data lie: the user's files (path), what is made of them (dir; "" for ~/.cache); and the
-# share of images that may be damaged.
-WHERE = {"path": "", "dir": "", "max_damaged": 0.01}
+# share of images that may be damaged; on the host or the devices while training: batches.py.
+WHERE = {"path": "", "dir": "", "max_damaged": 0.01, "residency": "auto"}
 # What may change when a run goes on: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
-    ("name", "steps", "log_every", "preview_every", "save_every", "keep", "text_encoder", "stage1")
+    (
+        "name",
+        "steps",
+        "steps_per_dispatch",
+        "log_every",
+        "preview_every",
+        "save_every",
+        "keep",
+        "text_encoder",
+        "stage1",
+    )
 )
 
 

@@ -9,7 +9,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import augment, configuration, gan, images, input_pipeline, mesh, text
+from stackgan_jax import (
+    augment,
+    batches,
+    configuration,
+    dispatch,
+    gan,
+    images,
+    input_pipeline,
+    mesh,
+    text,
+)
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
@@ -37,7 +47,9 @@ class Learner:
     Attributes:
       init: key → state, on the devices.
       step: (state, batch) → (state, scalars); the state is given away.
-      batches: (start, stop) → this process's part of each batch.
+      steps: (state, batches stacked) → (state, scalars stacked): several steps in one dispatch.
+      together: how many steps one dispatch should hold; 1 for `step` alone.
+      batches: (start, stop) → this process's part of what `step` takes for a batch.
       parameters: state → network name → its parameters.
       preview: state → a page, always of the same captions and noise; None for nothing to see.
       finish: called with the final state; None for nothing to do.
@@ -45,10 +57,12 @@ class Learner:
 
     init: Callable[[jax.Array], Any]
     step: Callable[[Any, Mapping[str, jax.Array]], tuple[Any, Mapping[str, jax.Array]]]
-    batches: Callable[[int, int], Iterator[input_pipeline.Batch]]
+    batches: Callable[[int, int], Iterator[batches.Batch]]
     parameters: Callable[[Any], Mapping[str, Any]]
     preview: Callable[[Any], Preview] | None = None
     finish: Callable[[Any], None] | None = None
+    steps: Callable[[Any, Mapping[str, jax.Array]], tuple[Any, Mapping[str, jax.Array]]] = None
+    together: int = 1
 
 
 def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -57,21 +71,6 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     Raises UserError when what the config needs (data, encoder, Stage I) is missing or unfit.
     """
     return KINDS[config.kind](config, workdir, devices)
-
-
-def _on(devices: jax.sharding.Mesh, init: Callable, step: Callable) -> tuple[Callable, Callable]:
-    """`init` and `step` compiled for a mesh: states replicated, batches split, states donated."""
-    everywhere, split = mesh.replicated(devices), mesh.over_batch(devices)
-    return (
-        jax.jit(init, out_shardings=everywhere),
-        jax.jit(
-            step,
-            in_shardings=(everywhere, split),
-            out_shardings=everywhere,
-            donate_argnums=0,
-            compiler_options=convolution.compiler_options(),
-        ),
-    )
 
 
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -86,10 +85,8 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     )
     tokens = [indices(captions) for captions in split.captions]
     key = jax.random.key(config.seed)
-    init, step = _on(
-        devices,
-        joint.init,
-        lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+    source = batches.distinct_classes(
+        split.images, split.labels, tokens, config.batch_size, config.seed
     )
 
     def finish(state: Any) -> None:
@@ -99,10 +96,12 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
             text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY)
 
     return Learner(
-        init=init,
-        step=step,
-        batches=lambda start, stop: input_pipeline.distinct_class_batches(
-            split, tokens, config.batch_size, config.seed, start, stop
+        **dispatch.compiled(
+            config,
+            devices,
+            source,
+            joint.init,
+            lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
         ),
         parameters=lambda state: {
             "Text tower": state.params["text"],
@@ -118,34 +117,46 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     encoder = _own_encoder(config, workdir)
     prior, prior_variables = _own_stage1(config, workdir)
     game = build(config, prior)
-    size = game.discriminator.size
-    split = input_pipeline.load(config.data, "train", augment.load_size(size))
+    split = input_pipeline.load(config.data, "train", augment.load_size(game.discriminator.size))
     input_pipeline.claim(split, workdir)
     input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
-    key = jax.random.key(config.seed)
-    init, step = _on(
-        devices,
-        lambda key, prior: game.init(key, encoder.width, prior),
-        lambda state, batch: game.step(state, batch, key),
+    test = input_pipeline.load(config.data, "test", augment.load_size(game.discriminator.size))
+    _, first = np.unique(test.labels, return_index=True)
+    captions = [test.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
+    learner = stage_on(config, devices, game, split.images, split.labels, embeddings)
+    return dataclasses.replace(
+        learner,
+        init=lambda key: learner.init(key, prior_variables),
+        preview=previewer(config, game, captions, encoder.embed(captions), devices),
     )
+
+
+def stage_on(
+    config: ConfigDict,
+    devices: jax.sharding.Mesh,
+    game: gan.Gan,
+    pictures: np.ndarray,
+    labels: np.ndarray,
+    embeddings: batches.CaptionEmbeddings,
+) -> Learner:
+    """A stage's Learner on these arrays, without previews; its `init` takes the prior as well."""
+    source = batches.image_text(
+        pictures, labels, embeddings, config.batch_size, config.captions_per_image, config.seed
+    )
+    width, key = embeddings.flat.shape[1], jax.random.key(config.seed)
     return Learner(
-        init=lambda key: init(key, prior_variables),
-        step=step,
-        batches=lambda start, stop: input_pipeline.image_text_batches(
-            split,
-            embeddings,
-            config.batch_size,
-            config.captions_per_image,
-            config.seed,
-            start,
-            stop,
+        **dispatch.compiled(
+            config,
+            devices,
+            source,
+            lambda key, prior: game.init(key, width, prior),
+            lambda state, batch: game.step(state, batch, key),
         ),
         parameters=lambda state: {
             "Generator": state.generator.params,
             "Discriminator": state.discriminator.params,
         },
-        preview=_previewer(config, game, encoder, devices),
     )
 
 
@@ -195,14 +206,14 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
     return configuration.read(own), saved["ema"]
 
 
-def _previewer(
-    config: ConfigDict, game: gan.Gan, encoder: text.Encoder, devices: jax.sharding.Mesh
+def previewer(
+    config: ConfigDict,
+    game: gan.Gan,
+    captions: Sequence[str],
+    embedding: np.ndarray,
+    devices: jax.sharding.Mesh,
 ) -> Callable[[Any], Preview]:
-    """Draws the first test captions, one of each class, with noise that stays the same."""
-    split = input_pipeline.load(config.data, "test", augment.load_size(game.discriminator.size))
-    _, first = np.unique(split.labels, return_index=True)
-    captions = [split.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
-    embedding = encoder.embed(captions)
+    """Draws these captions, whose embeddings are `[n, t]`, with noise that stays the same."""
     noise = game.noise(jax.random.key(config.seed), len(captions))
     draw = jax.jit(
         lambda state: game.generate(state, embedding, *noise),

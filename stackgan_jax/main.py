@@ -8,6 +8,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from stackgan_jax import configuration
+from stackgan_jax.command_line import parse
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -30,6 +31,10 @@ INTERPOLATE = flags.DEFINE_bool(
 
 def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
+    if MODE.value != "prepare":
+        from stackgan_jax import compilation
+
+        compilation.keep_compiled()
     if MODE.value == "train":
         _train()
     elif MODE.value == "prepare":
@@ -79,20 +84,6 @@ def _given(workdir: flags.FlagHolder, mode: str) -> Path:
     return Path(workdir.value)
 
 
-def _parse(arguments: list[str]) -> list[str]:
-    """absl's flag parsing, with one sentence for a config that is missing or lacks a field."""
-    try:
-        rest = app.parse_flags_with_usage(arguments)
-    except UserError as error:
-        raise SystemExit(f"stackgan_jax: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-        reason = str(error).strip().strip("'\"").splitlines()[0]
-        raise SystemExit(f"stackgan_jax: the command line can't be used: {reason}") from error
-    if len(rest) > 1:
-        raise SystemExit(f"stackgan_jax: {rest[1]!r} is no option; options begin with --.")
-    return rest
-
-
 def main(_: list[str]) -> None:
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax tells every step of every save otherwise
@@ -110,4 +101,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    app.run(main, flags_parser=parse)

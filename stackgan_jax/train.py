@@ -1,5 +1,7 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
+import contextlib
+import itertools
 import json
 import math
 import signal
@@ -12,8 +14,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, images, learners, mesh
+from stackgan_jax import configuration, dispatch, images, learners, mesh
 from stackgan_jax.checkpoint import Checkpoints
+from stackgan_jax.compilation import memory_in_words
 from stackgan_jax.errors import Stopped, UserError
 
 PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
@@ -32,7 +35,17 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     """
     claim(workdir, config)
     devices = mesh.data_mesh(config.batch_size)
-    learner = learners.create(config, workdir, devices)
+    state, _ = run(learners.create(config, workdir, devices), config, workdir, devices)
+    return state
+
+
+def run(
+    learner: learners.Learner, config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh
+) -> tuple[Any, dict[str, list[float]]]:
+    """`train` with a learner that is there already.
+
+    Returns: the final state, and `Progress.halts`.
+    """
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
@@ -42,18 +55,22 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     progress = Progress(config, workdir, start)
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop:
-            for step, batch in _batches(learner, devices, start, config.steps):
-                state, metrics = learner.step(state, batch)
-                done = progress.count(step, metrics)
+        with StopRequests() as stop, memory_in_words(config.batch_size):
+            for first, count, batch in _batches(learner, devices, start, config):
+                take = learner.step if count == 1 else learner.steps
+                state, metrics = take(state, batch)
+                done = progress.count(first, count, metrics)
                 last = done == config.steps
                 if done % config.log_every == 0 or last or stop.requested:
-                    progress.report()
+                    with progress.halt("log"):
+                        progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
-                    progress.preview(learner.preview(state))
+                    with progress.halt("preview"):
+                        progress.preview(learner.preview(state))
                 if done % config.save_every == 0 or last or stop.requested:
-                    progress.refuse_nan()
-                    checkpoints.save(done, state, progress.means)
+                    with progress.halt("save"):
+                        progress.refuse_nan()
+                        checkpoints.save(done, state, progress.means)
                 if stop.requested:
                     raise Stopped(stop.requested, done, workdir)
                 checkpoints.check()
@@ -62,7 +79,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
         progress.close()
     if learner.finish:
         learner.finish(state)
-    return state
+    return state, progress.halts
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
@@ -81,12 +98,20 @@ def claim(workdir: Path, config: ConfigDict) -> None:
 
 
 def _batches(
-    learner: learners.Learner, devices: jax.sharding.Mesh, start: int, stop: int
-) -> Iterator[tuple[int, dict[str, jax.Array]]]:
-    """(step, batch on the devices), one batch being transferred while another is used."""
+    learner: learners.Learner, devices: jax.sharding.Mesh, start: int, config: ConfigDict
+) -> Iterator[tuple[int, int, dict[str, jax.Array]]]:
+    """(first step, how many, their batch or batches stacked on the devices), each group being
+    transferred while the one before is used."""
     ahead = None
-    for step, batch in enumerate(learner.batches(start, stop), start):
-        placed = (step, mesh.place_batch(devices, batch))
+    batches = learner.batches(start, config.steps)
+    ends = (config.log_every, config.preview_every, config.save_every)
+    for first, count in dispatch.groups(start, config.steps, learner.together, ends):
+        group = list(itertools.islice(batches, count))
+        if count == 1:
+            placed = (first, 1, mesh.place_batch(devices, group[0]))
+        else:
+            stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *group)
+            placed = (first, count, mesh.place_batch(devices, stacked, axis=1))
         if ahead:
             yield ahead
         ahead = placed
@@ -122,6 +147,7 @@ class Progress:
     def __init__(self, config: ConfigDict, workdir: Path, start: int):
         self.config, self.workdir, self.start, self.done = config, workdir, start, start
         self.means: dict[str, float] = {}
+        self.halts: dict[str, list[float]] = {"log": [], "preview": [], "save": []}
         self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
         self._writes = jax.process_index() == 0
         self._log = workdir / "metrics.jsonl"
@@ -134,40 +160,55 @@ class Progress:
         """Prints each network's parameter count; the whole table goes to parameters.txt."""
         if not self._writes:
             return
-        from clu import parameter_overview
-
-        tables = []
-        for name, tree in parameters.items():
-            print(f"{name}: {parameter_overview.count_parameters(tree):,} parameters", flush=True)
-            tables.append(f"{name}\n{parameter_overview.get_parameter_overview(tree)}")
+        counts = jax.tree.map(lambda leaf: leaf.size, parameters)
+        for name, tree in counts.items():
+            print(f"{name}: {sum(jax.tree.leaves(tree)):,} parameters", flush=True)
+        try:
+            from clu import parameter_overview
+        except ImportError:
+            return
+        overview = parameter_overview.get_parameter_overview
+        tables = [f"{name}\n{overview(tree)}" for name, tree in parameters.items()]
         (self.workdir / "parameters.txt").write_text("\n\n".join(tables) + "\n")
-        print("Compiling the training step …", flush=True)
 
-    def count(self, step: int, metrics: Mapping[str, jax.Array]) -> int:
-        """Notes a step's metrics without waiting for them; returns how many steps are done."""
-        self._pending.append((step, metrics))
-        self.done = step + 1
-        if self.done == self.start + 1:
+    def count(self, first: int, count: int, metrics: Mapping[str, jax.Array]) -> int:
+        """Notes the metrics of `count` steps, without waiting; returns how many steps are done."""
+        for value in metrics.values():
+            value.copy_to_host_async()
+        self._pending.append((first, metrics))
+        self.done = first + count
+        if first == self.start:
             jax.block_until_ready(metrics)
             waited = time.monotonic() - self._began
-            print(f"Compiled, first step done ({waited:.1f} s).", flush=True)
+            print(f"First step done, {waited:.1f} s after the start.", flush=True)
             self._last, self._last_done = time.monotonic(), self.done
         return self.done
 
+    @contextlib.contextmanager
+    def halt(self, kind: str) -> Iterator[None]:
+        """Waits for the devices; what follows keeps them idle, and is noted in `halts`, seconds."""
+        jax.block_until_ready([metrics for _, metrics in self._pending])
+        began = time.monotonic()
+        yield
+        self.halts[kind].append(time.monotonic() - began)
+
     def refuse_nan(self) -> None:
         """Raises UserError naming the first loss and step that is not finite, if any."""
-        fetched = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
-        for step, metrics in fetched:
-            for name, value in metrics.items():
-                if not np.isfinite(value):
+        fetched = jax.device_get(self._pending)
+        for first, metrics in fetched:
+            for name, values in metrics.items():
+                broken = np.flatnonzero(~np.isfinite(np.atleast_1d(values)))
+                if len(broken):
+                    value = np.atleast_1d(values)[broken[0]]
                     raise UserError(
-                        f"{name} became {value} at step {step}; the run was stopped and nothing "
-                        f"was saved after that. Earlier checkpoints are in {self.workdir}: go on "
-                        "from them with a smaller learning rate, or another seed."
+                        f"{name} became {value} at step {first + broken[0]}; the run was stopped "
+                        "and nothing was saved after that. Earlier checkpoints are in "
+                        f"{self.workdir}: go on from them with a smaller learning rate, or another "
+                        "seed."
                     )
         if fetched:
-            names = fetched[0][1]
-            self.means = {n: float(np.mean([m[n] for _, m in fetched])) for n in names}
+            joined = {n: [np.atleast_1d(m[n]) for _, m in fetched] for n in fetched[0][1]}
+            self.means = {n: float(np.mean(np.concatenate(v))) for n, v in joined.items()}
         self._pending.clear()
 
     def report(self) -> None:

@@ -7,6 +7,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from stackgan_jax import learners, stages, train
 from stackgan_jax.checkpoint import Checkpoints
@@ -72,6 +73,23 @@ def test_sigterm_saves_the_very_step(runs, small_config, tmp_path):
     assert stopped.value.exit_status == 128 + signal.SIGTERM
     assert Checkpoints(tmp_path / "checkpoints").steps == [2]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_several_steps_in_one_dispatch_from_data_on_the_device_change_nothing(
+    runs, small_config, tmp_path, monkeypatch
+):
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"), steps_per_dispatch=2)
+    config.data.residency = "device"
+    monkeypatch.setattr(tf.data.Dataset, "range", None)  # nothing comes through TensorFlow
+    state = run(config, tmp_path)
+    whole = Checkpoints(runs / "stage1/checkpoints").restore(state)
+    one, other = leaves(state), leaves(whole)
+    for name in one:
+        np.testing.assert_allclose(one[name], other[name], 1e-4, 1e-5, err_msg=name)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    same = [json.loads(line) for line in (runs / "stage1/metrics.jsonl").open()]
+    for mine, theirs in zip(lines, same, strict=True):
+        assert {**mine, "seconds": 0} == pytest.approx({**theirs, "seconds": 0}, rel=1e-4)
 
 
 def test_what_a_run_leaves(runs, small_config):
