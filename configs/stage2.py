@@ -64,6 +64,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
                 "flip": True,  # mirror the real images at random
+                "rematerialise": False,  # less memory, more time
             },
             "batch_size": 32,
             "steps": 20_000,

@@ -41,6 +41,7 @@ CHANGEABLE = frozenset(
         "keep",
         "text_encoder",
         "stage1",
+        "training.rematerialise",
     )
 )
 
@@ -108,7 +109,7 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
     plain = json.loads(config.to_json_best_effort())
     flat = _flatten({key: value for key, value in plain.items() if key not in CHANGEABLE})
     elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
-    return {key: value for key, value in flat.items() if key not in elsewhere}
+    return {key: value for key, value in flat.items() if key not in elsewhere | CHANGEABLE}
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -28,6 +28,7 @@ from stackgan_jax.models.text import CharCnnRnn, indices
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
+DTYPES = ("float32", "bfloat16")  # of activations; parameters, statistics, losses are float32
 STAGE1_CONFIG = "stage1.json"  # in a Stage-II run: the config of the Stage I that it goes on from
 
 
@@ -180,6 +181,8 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
 
 def _typed(fields: ConfigDict) -> dict[str, Any]:
     """A network's fields, the precision given as a name."""
+    if fields.dtype not in DTYPES:
+        raise UserError(f"Unknown dtype {fields.dtype!r}; choose from {', '.join(DTYPES)}.")
     return {**fields, "dtype": jax.numpy.dtype(fields.dtype)}
 
 

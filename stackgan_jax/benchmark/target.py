@@ -4,17 +4,18 @@ The `libtpu` package compiles on any x86-64 Linux machine. Its cycles are a cost
 """
 
 import collections
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import numpy as np
 
 from stackgan_jax import compilation, dispatch, mesh
 from stackgan_jax.benchmark import work
 from stackgan_jax.errors import UserError
+from stackgan_jax.gan import MISMATCH
 
 # Generation → GiB of memory and clock in GHz of what JAX calls a device: a chip, on v4 a core of it
 # (peak operations over what one cycle of the matrix units does; Google's published figures).
@@ -55,7 +56,7 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
         "estimated_cycles": cycles,
         "estimated_milliseconds": round(seconds * 1e3, 3),
         "estimated_images_per_second": round(config.batch_size / seconds, 1) if cycles else None,
-        "collectives": collectives(text),
+        "collectives": collectives(text, {leaf.shape for leaf in jax.tree.leaves(state)}),
     }
 
 
@@ -73,7 +74,7 @@ def topology(target: str) -> list[jax.Device]:
 
     chips = [int(side) for side in grid.split("x")]
     options = {}
-    if np.prod(chips) < 4:
+    if math.prod(chips) < 4:
         options["chips_per_host_bounds"] = (*chips, 1)[:3]
     try:
         described = topologies.get_topology_desc(target, platform="tpu", **options)
@@ -101,30 +102,38 @@ def shapes(subject: work.Subject, devices: jax.sharding.Mesh) -> tuple[Any, Mapp
     )
 
 
-def collectives(text: str) -> dict[str, dict[str, int]]:
+def collectives(text: str, parameters: Iterable[tuple[int, ...]]) -> dict[str, dict[str, int]]:
     """What chips tell each other in a compiled program: by kind and origin, count and bytes.
 
-    The origin is "gradients", "normalisation", "scalars" (losses and norms) or the operation's own
-    name, as the program's text has it.
+    The origin is "gradients" (of `parameters`, given by their shapes), "normalisation" (batch
+    statistics and their gradients), "mismatch" (which text goes with which image), "scalars"
+    (losses and norms), or else the operation's name.
     """
+    known = {tuple(shape) for shape in parameters}
     found: dict[str, collections.Counter] = {}
     pattern = re.compile(rf"= (.+?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
     for line in text.splitlines():
         match = pattern.search(line)
         if match:
-            size = _bytes(match[1])
+            arrays = [
+                (kind, tuple(int(n) for n in sizes.split(",") if n))
+                for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", match[1])
+            ]
             name = re.search(r'op_name="([^"]*)"', line)
-            kind = f"{match[2]} of {_origin(name[1] if name else '', size)}"
-            found.setdefault(kind, collections.Counter()).update(count=1, bytes=size)
+            origin = _origin(name[1] if name else "", [shape for _, shape in arrays], known)
+            size = sum(BYTES.get(kind, 4) * math.prod(shape) for kind, shape in arrays)
+            counter = found.setdefault(f"{match[2]} of {origin}", collections.Counter())
+            counter.update(count=1, bytes=size)
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
 
 
-def _bytes(shape: str) -> int:
-    return sum(
-        BYTES.get(kind, 4) * int(np.prod([int(n) for n in sizes.split(",") if n], dtype=np.int64))
-        for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", shape)
-    )
-
-
-def _origin(operation: str, size: int) -> str:
-    return operation or f"{size} bytes"
+def _origin(operation: str, shapes: list[tuple[int, ...]], known: set[tuple[int, ...]]) -> str:
+    if "/norm/" in operation:
+        return "normalisation"
+    if f"{MISMATCH}/" in operation or f"{MISMATCH})/" in operation:
+        return "mismatch"
+    if all(math.prod(shape) == 1 for shape in shapes):
+        return "scalars"
+    if all(shape in known for shape in shapes) or "transpose(jvp(" in operation:
+        return "gradients"
+    return operation or str(shapes)

@@ -6,10 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from stackgan_jax.models import convolution
 
 KERNEL_STDDEV = 0.02
+KEPT = "kept"  # The name of what is not computed twice where memory is saved.
 DECAY = 0.9  # Of the running statistics; PyTorch calls it a momentum of 0.1.
 
 
@@ -58,7 +60,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.truncated_init), shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        x = convolution.conv(x, kernel, self.stride, self.padding)
+        x = checkpoint_name(convolution.conv(x, kernel, self.stride, self.padding), KEPT)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x
@@ -75,7 +77,8 @@ class UpsampleConv(nn.Module):
     def __call__(self, x):
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.truncated_init), shape)
-        return convolution.upsample_conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        x = convolution.upsample_conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        return checkpoint_name(x, KEPT)
 
 
 class BatchNorm(nn.Module):
@@ -98,7 +101,7 @@ class BatchNorm(nn.Module):
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,))
         if train:
-            mean, var = _moments(x)
+            mean, var = checkpoint_name(_moments(x), KEPT)
             if not self.is_initializing():
                 count = x.size // features
                 correction = count / max(count - 1, 1) if self.unbiased_variance else 1.0
