@@ -133,8 +133,8 @@ def keep_compiled() -> Path | None:
         print(f"Nothing compiled is kept: {directory}: {error.strerror}.", file=sys.stderr)
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     return directory
 
 

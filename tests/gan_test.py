@@ -169,7 +169,7 @@ def test_a_permutation_of_the_batch_equals_the_images_themselves():
 
 
 @pytest.mark.parametrize("name", ["stage1", "coco"])
-def test_activations_computed_again_change_nothing_and_take_less_memory(name):
+def test_activations_computed_again_change_nothing(name):
     image, embedding, noise = update_inputs(32)
     game = GAMES[name]
     given = {"partner": jnp.roll(jnp.arange(32), 3)} if name == "stage1" else {}
@@ -184,8 +184,6 @@ def test_activations_computed_again_change_nothing_and_take_less_memory(name):
     assert_close(metrics, expected)
     assert_close(one.generator.opt_state[0].mu, other.generator.opt_state[0].mu, atol=1e-5)
     assert_close(one.discriminator.batch_stats, other.discriminator.batch_stats)
-    much, little = (program.memory_analysis().temp_size_in_bytes for program in programs)
-    assert little < 0.9 * much
 
 
 def test_the_average_follows_the_generator():

@@ -7,7 +7,6 @@ pictures once for the right and the wrong pair, and computes no gradient for not
 """
 
 import json
-import os
 import shutil
 import sys
 import time
@@ -147,7 +146,8 @@ class Discriminator(nn.Module):
         self.project = nn.Linear(embedding, f["condition"]) if f["project"] else None
         self.joint = block(inputs + f["condition"], inputs, f["joint_kernel"], slope=0.2)
         self.logit = conv(inputs, 1, 4, bias=f["logit_bias"], padding=0)
-        self.alone = conv(inputs, 1, 4, bias=True, padding=0) if f["unconditional_head"] else None
+        alone = f["unconditional_head"]
+        self.alone = conv(inputs, 1, 4, bias=f["logit_bias"], padding=0) if alone else None
 
     def judge(self, features, condition):
         if self.project:
@@ -165,19 +165,30 @@ def cross_entropy(logits, target):
     return functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
 
 
+class Networks(nn.Module):
+    """Those that a description asks for; `prior` is the Stage I that a Stage II goes on from."""
+
+    def __init__(self, about):
+        super().__init__()
+        width, z = about["embedding"], about["training"]["z_features"]
+        self.prior = None
+        if about["kind"] == "stage2":
+            self.prior = Stage1(width, z, about["prior"]).requires_grad_(False)
+            self.generator = Stage2(width, about["generator"])
+        else:
+            self.generator = Stage1(width, z, about["generator"])
+        self.discriminator = Discriminator(width, about["discriminator"])
+
+
 class Trainer:
     """Networks, optimisers and a batch on the device; `step` is one step of training."""
 
     def __init__(self, about, compiled):
         self.about, self.device = about, "cuda" if torch.cuda.is_available() else "cpu"
-        width, z = about["embedding"], about["training"]["z_features"]
-        self.prior = None
-        if about["kind"] == "stage2":
-            self.prior = self._placed(Stage1(width, z, about["prior"])).requires_grad_(False)
-            self.generator = self._placed(Stage2(width, about["generator"]))
-        else:
-            self.generator = self._placed(Stage1(width, z, about["generator"]))
-        self.discriminator = self._placed(Discriminator(width, about["discriminator"]))
+        width = about["embedding"]
+        networks = Networks(about).to(self.device, memory_format=torch.channels_last)
+        self.generator, self.discriminator = networks.generator, networks.discriminator
+        self.prior = networks.prior
         options = {"lr": 2e-4, "betas": (0.5, 0.999), "fused": True}
         self.g_optimiser = torch.optim.Adam(self.generator.parameters(), **options)
         self.d_optimiser = torch.optim.Adam(self.discriminator.parameters(), **options)
@@ -189,9 +200,6 @@ class Trainer:
         image = torch.rand(b, 3, size, size, device=self.device) * 2 - 1
         self.image = image.contiguous(memory_format=torch.channels_last)
         self.embedding = torch.randn(b, width, device=self.device)
-
-    def _placed(self, module):
-        return module.to(self.device, memory_format=torch.channels_last)
 
     def _normal(self, width):
         return torch.randn(len(self.image), width, device=self.device)
@@ -256,9 +264,9 @@ def fastest(about):
     """The faster of the eager and the compiled trainer, and its name."""
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_num_threads(about["threads"])
     choices = [False]
-    if torch.cuda.is_available() or shutil.which("g++"):
+    if about["try_compiled"] and (torch.cuda.is_available() or shutil.which("g++")):
         choices.append(True)
     tried = {}
     for compiled in choices:

@@ -32,10 +32,17 @@ def facts() -> dict[str, Any]:
         "platform": device.platform,
         "device": _processor() if device.platform == "cpu" else device.device_kind,
         "devices": jax.device_count(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        "cores": cores(),
         "load_average": round(os.getloadavg()[0], 2),
         "versions": found,
     }
+
+
+def cores() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _processor() -> str:

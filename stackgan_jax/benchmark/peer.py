@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from stackgan_jax.benchmark import work
+from stackgan_jax.benchmark import device, work
 from stackgan_jax.errors import UserError
 
 PROGRAM = Path(__file__).parents[2] / "tests" / "pytorch_peer.py"
@@ -70,4 +70,6 @@ def description(subject: work.Subject) -> dict[str, Any]:
         "batch_size": config["batch_size"],
         "embedding": subject.embedding,
         "bfloat16": subject.dtype == "bfloat16",
+        "try_compiled": True,
+        "threads": device.cores(),
     }
