@@ -38,11 +38,8 @@ class Program:
         return compiled(*arguments)
 
     def compile(self, *arguments: Any) -> jax.stages.Compiled:
-        """Compiles for arguments, or ShapeDtypeStructs, of these shapes, for this and later calls.
-
-        Raises UserError if that needs too much memory.
-        """
-        with progress(f"the {self.name}"), memory_in_words():
+        """Compiles for arguments or ShapeDtypeStructs of these shapes, for later calls too."""
+        with progress(f"the {self.name}"):
             self._lowered = self._jitted.lower(*arguments)
             self._compiled = self._lowered.compile()
         return self._compiled

@@ -35,7 +35,8 @@ def train(config: ConfigDict, workdir: Path) -> Any:
     """
     claim(workdir, config)
     devices = mesh.data_mesh(config.batch_size)
-    state, _ = run(learners.create(config, workdir, devices), config, workdir, devices)
+    with memory_in_words(config.batch_size):
+        state, _ = run(learners.create(config, workdir, devices), config, workdir, devices)
     return state
 
 
@@ -55,7 +56,7 @@ def run(
     progress = Progress(config, workdir, start)
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop, memory_in_words(config.batch_size):
+        with StopRequests() as stop:
             for first, count, batch in _batches(learner, devices, start, config):
                 take = learner.step if count == 1 else learner.steps
                 state, metrics = take(state, batch)

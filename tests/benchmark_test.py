@@ -126,20 +126,20 @@ def test_a_dtype_that_doesnt_exist_is_refused():
 
 def test_collectives_are_read_from_a_compiled_program():
     text = """
-  %a = (f32[8,4]{1,0}, f32[4]{0}) all-reduce(%x, %y), metadata={op_name="jit(f)/transpose(jvp(G))/dot"}
-  %b = f32[4]{0} all-reduce-start(%z), metadata={op_name="jit(one)/jvp(G)/up8/norm/reduce_sum"}
-  %b2 = f32[4]{0} all-reduce-done(%b), metadata={op_name="jit(one)/jvp(G)/up8/norm/reduce_sum"}
-  %c = f32[] all-reduce(%l), metadata={op_name="jit(one)/reduce_sum"}
-  %d = bf16[16,32]{1,0} all-gather(%e), metadata={op_name="jit(one)/jvp(mismatch)/gather"}
+  %a = (f32[8,4]{1,0}, f32[4]{0}) all-reduce(%x, %y), metadata={op_name="f/transpose(jvp(G))/dot"}
+  %b = f32[4]{0} all-reduce-start(%z), metadata={op_name="jit(f)/jvp(G)/up8/norm/reduce_sum"}
+  %b2 = f32[4]{0} all-reduce-done(%b), metadata={op_name="jit(f)/jvp(G)/up8/norm/reduce_sum"}
+  %c = f32[] all-reduce(%l), metadata={op_name="jit(f)/reduce_sum"}
+  %d = bf16[16,32]{1,0} all-gather(%e), metadata={op_name="jit(f)/jvp(mismatch)/gather"}
   %f = f32[8,4]{1,0} all-reduce(%g)
-  %h = u8[64,5]{1,0} all-gather(%i), metadata={op_name="jit(one)/strange"}
+  %h = u8[64,5]{1,0} all-gather(%i), metadata={op_name="jit(f)/strange"}
 """
     assert target.collectives(text, [(8, 4), (4,)]) == {
         "all-reduce of gradients": {"count": 2, "bytes": 144 + 128},
         "all-reduce of normalisation": {"count": 1, "bytes": 16},
         "all-reduce of scalars": {"count": 1, "bytes": 4},
         "all-gather of mismatch": {"count": 1, "bytes": 1024},
-        "all-gather of jit(one)/strange": {"count": 1, "bytes": 320},
+        "all-gather of jit(f)/strange": {"count": 1, "bytes": 320},
     }
 
 

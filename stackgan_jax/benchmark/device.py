@@ -58,7 +58,7 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
     accelerated = jax.default_backend() != "cpu"
     size = 8192 if accelerated else 2048
     matrix = jnp.full((size, size), 1 / size, dtype)
-    long = jnp.zeros(2**28 if accelerated else 2**25, jnp.float32)
+    long = jnp.zeros(2**26 if accelerated else 2**25, jnp.float32)
 
     def products(x):
         for _ in range(CHAIN):
