@@ -51,7 +51,6 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
         "chips": len(described),
         "kind": described[0].device_kind,
         "chip_memory_bytes": memory * 2**30,
-        "operations": program.operations(),
         "compiled": compilation.account(compiled),
         "estimated_cycles": cycles,
         "estimated_milliseconds": round(seconds * 1e3, 3),
