@@ -2,12 +2,14 @@
 
     python -m stackgan_jax.main --config=configs/stage1.py          synthetic birds, narrow networks
     python -m stackgan_jax.main --config=configs/stage1.py:folder --config.data.path=my_pictures
-    python -m stackgan_jax.main --config=configs/stage1.py:birds    published networks and schedule
+    python -m stackgan_jax.main --config=configs/stage1.py:birds --config.data.path=…  as published
 
 `folder` is for some thousand pictures of your own: wider networks than for the synthetic birds,
 narrower than the published ones, and a lighter KL term, which lets short training follow captions.
 `birds` (CUB-200-2011) and `flowers` (Oxford-102) are the settings of the published TensorFlow
-program, `coco` those of the published PyTorch program.
+program, `coco` those of the published PyTorch program. `stackgan_pickles` is the former on what its
+own preprocessing wrote, with the birds' schedule (flowers: --config.steps=65400
+--config.training.halve_every=5450). Each of them needs --config.data.path: README.md says of what.
 
 Result: not yet run.
 """
@@ -15,6 +17,9 @@ Result: not yet run.
 from ml_collections import ConfigDict
 
 from stackgan_jax import configuration
+
+# Images of the TensorFlow program's data sets; its pickles are taken for those of the birds.
+EPOCHS = {"birds": 8_855, "flowers": 7_034, "stackgan_pickles": 8_855}
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
@@ -72,6 +77,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "ema_decay": 0.999,
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
+                "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
             },
             "batch_size": 64,
             "steps": 20_000,
@@ -84,8 +90,8 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
     )
     if dataset == "folder":
         own_pictures(config)
-    if dataset in ("birds", "flowers"):
-        tensorflow_settings(config, epoch={"birds": 8_855, "flowers": 7_034}[dataset] // 64)
+    if dataset in EPOCHS:
+        tensorflow_settings(config, epoch=EPOCHS[dataset] // 64)
     if dataset == "coco":
         pytorch_settings(config, epoch=82_783 // 128)
     return config

@@ -2,11 +2,13 @@
 
     python -m stackgan_jax.main --config=configs/stage2.py          synthetic birds, narrow networks
     python -m stackgan_jax.main --config=configs/stage2.py:folder --config.data.path=my_pictures
-    python -m stackgan_jax.main --config=configs/stage2.py:birds    published networks and schedule
+    python -m stackgan_jax.main --config=configs/stage2.py:birds --config.data.path=…  as published
 
 It goes on from the Stage I in `config.stage1`, which must have been trained. `folder` is for some
 thousand pictures of your own. `birds` (CUB-200-2011) and `flowers` (Oxford-102) are the settings of
-the published TensorFlow program, `coco` those of the published PyTorch program.
+the published TensorFlow program, `coco` those of the published PyTorch program. `stackgan_pickles`
+is the former on what its own preprocessing wrote, with the birds' schedule (flowers:
+--config.steps=65400 --config.training.halve_every=10900). Each needs --config.data.path: README.md.
 
 Result: not yet run.
 """
@@ -14,6 +16,9 @@ Result: not yet run.
 from ml_collections import ConfigDict
 
 from stackgan_jax import configuration
+
+# Images of the TensorFlow program's data sets; its pickles are taken for those of the birds.
+EPOCHS = {"birds": 8_855, "flowers": 7_034, "stackgan_pickles": 8_855}
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
@@ -65,6 +70,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "ema_decay": 0.999,
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
+                "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
             },
             "batch_size": 32,
             "steps": 20_000,
@@ -77,8 +83,10 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
     )
     if dataset == "folder":
         own_pictures(config)
-    if dataset in ("birds", "flowers"):
-        tensorflow_settings(config, epoch={"birds": 8_855, "flowers": 7_034}[dataset] // 64)
+    if dataset in EPOCHS:
+        tensorflow_settings(config, epoch=EPOCHS[dataset] // 64)
+    if dataset == "stackgan_pickles":
+        config.data.builder_config = "304"
     if dataset == "coco":
         pytorch_settings(config, epoch=82_783 // 40)
     return config

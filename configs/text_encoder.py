@@ -1,8 +1,10 @@
-"""The char-CNN-RNN text encoder, trained by structured joint embedding with images.
+"""A text encoder: the char-CNN-RNN, trained by structured joint embedding with images, or another
+of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score pictures.
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
     python -m stackgan_jax.main --config=configs/text_encoder.py:folder --config.data.path=mine
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
+    … --config.encoder=sentence_transformer --config.model=all-MiniLM-L6-v2
 
 Result: not yet run.
 """
@@ -22,6 +24,10 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "seed": 0,
             "data": configuration.data_set(dataset),
             "load_size": 76,
+            # StackGAN's pickles bring the embeddings of their captions with them.
+            "encoder": "precomputed" if dataset == "stackgan_pickles" else "char_cnn_rnn",
+            "model": "all-MiniLM-L6-v2",  # of encoder sentence_transformer: its name, or a folder
+            "embeddings": "",  # of encoder precomputed: a file, "" for the data set's own
             "text": {
                 "width": 1024 if published else 256,
                 "features": (384, 512, 256) if published else (48, 128, 192),
@@ -30,7 +36,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "dtype": "float32",
             },
             "image": {"features": (32, 64, 128), "dtype": "float32"},
-            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True},
+            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.0},
             "batch_size": 64,
             "steps": 1000,
             "steps_per_dispatch": 0,  # 0: as is best for the device

@@ -84,3 +84,21 @@ def mismatched(key, labels):
     stuck = (labels[order[place]] == labels[order]) & (largest < count)
     place = jnp.where(stuck, spare, place)
     return jnp.zeros(count, jnp.int32).at[order].set(order[place].astype(jnp.int32))
+
+
+def disturb(key, image, size):
+    """Generated pictures as an encoder of real ones shall see them.
+
+    [b, s, s, 3] → [b, size, size, 3] float32, about [-1, 1]. Moved by up to a tenth, all alike,
+    averaged over squares, each brightened or darkened, and noise of 0.2 added: patterns that would
+    please the encoder and no eye don't survive it. s must be a multiple of `size`.
+    """
+    move_key, light_key, noise_key = jax.random.split(key, 3)
+    b, s = image.shape[:2]
+    margin = s // 10
+    image = jnp.pad(image, ((0, 0), (margin, margin), (margin, margin), (0, 0)), mode="edge")
+    top, left = jax.random.randint(move_key, (2,), 0, 2 * margin + 1)
+    image = jax.lax.dynamic_slice(image, (0, top, left, 0), (b, s, s, 3))
+    image = image.reshape(b, size, s // size, size, s // size, 3).mean(axis=(2, 4))
+    light = jax.random.uniform(light_key, (b, 1, 1, 1), minval=0.8, maxval=1.2)
+    return light * image + 0.2 * jax.random.normal(noise_key, image.shape)

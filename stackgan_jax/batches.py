@@ -7,7 +7,7 @@ both ways run the same lines and give the same batch, bit by bit.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ SHARE = 0.3  # of the device's memory that "auto" gives to a split; the rest is 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEmbeddings:
-    """Embeddings of all captions, `flat[offsets[i]:offsets[i + 1]]` being those of image i."""
+    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -119,33 +119,32 @@ def image_text(
     return Source(held, choose, gather)
 
 
-def distinct_classes(
+def joint_embedding(
     images: np.ndarray,
     labels: np.ndarray,
-    tokens: Sequence[np.ndarray],
+    tokens: CaptionEmbeddings,
     batch_size: int,
     seed: int,
 ) -> Source:
-    """The joint embedding's batches: every item of another class.
+    """The joint embedding's batches: as many classes as can be.
 
-    A batch is `image` uint8 `[b, L, L, 3]`, `tokens` `[b, 201]` (one caption at random), `label`.
+    Every item is of another class, or each class comes evenly often where there are fewer classes
+    than items. Where all images are of one class, each is a class of its own. A batch is `image`
+    uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label` `[b]`.
 
     Args:
-      images: `[n, L, L, 3]` uint8. labels: `[n]`. tokens: for each image `[captions, 201]`.
+      images: `[n, L, L, 3]` uint8. labels: `[n]`. tokens: what the text tower reads of captions.
     """
+    several = len(np.unique(labels)) > 1
+    labels = labels if several else np.arange(len(images), dtype=np.int32)
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    if len(classes) < batch_size:
-        raise UserError(
-            f"batch_size {batch_size} needs as many classes, and the data set has "
-            f"{len(classes)}; set --config.batch_size to {len(classes)} or less."
-        )
-    offsets = np.cumsum([0, *map(len, tokens)])
 
     def choose(step: int) -> Batch:
         rng = np.random.default_rng((seed, 2, step))
-        chosen = rng.choice(len(classes), batch_size, replace=False)
+        rounds, rest = divmod(batch_size, len(classes))
+        chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
         chosen = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = rng.integers(offsets[chosen], offsets[chosen + 1])
+        captions = rng.integers(tokens.offsets[chosen], tokens.offsets[chosen + 1])
         return {"image": chosen.astype(np.int32), "caption": captions.astype(np.int32)}
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -156,8 +155,7 @@ def distinct_classes(
             "label": held["label"][image],
         }
 
-    held = {"image": _flat(images), "tokens": np.concatenate(tokens), "label": labels}
-    return Source(held, choose, gather)
+    return Source({"image": _flat(images), "tokens": tokens.flat, "label": labels}, choose, gather)
 
 
 def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:

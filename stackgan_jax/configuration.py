@@ -15,6 +15,7 @@ DATA_SETS = {
     "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
     "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
     "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
+    "stackgan_pickles": {"name": "stackgan_pickles", "builder_config": "76", "crop": "none"},
     # Anyone's pictures in `path`; what counts as a class, and what is held out where the folder
     # doesn't say: datasets/splitting.py.
     "folder": {

@@ -1,4 +1,4 @@
-"""Joint text-image embedding: its towers, state, step and retrieval scores (Reed et al., 2016)."""
+"""Joint text-image embedding: its towers, state and step (Reed et al., 2016)."""
 
 import dataclasses
 from typing import Any
@@ -7,11 +7,10 @@ import flax
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from stackgan_jax import augment, losses
-from stackgan_jax.models.text import CharCnnRnn
+from stackgan_jax.models.text import LENGTH
 
 # Such that scores start within the margin of 1, and learn to leave it in a few hundred steps.
 IMAGE_LENGTH = 4.0
@@ -60,28 +59,34 @@ class JointEmbedding:
     """Texts and images of one class score high together, of two classes low.
 
     Attributes:
-        text: the text tower, what training is for.
+        text: the text tower, what training is for; `Identity` where embeddings are given and only
+            the image tower learns.
         image: the image tower; of the same width.
         image_size: side of the pictures that the image tower sees; loaded ones are cut and reduced.
         learning_rate: of Adam, at its highest: it rises over the first tenth of `steps` and then
             falls to 0 as a cosine.
         steps: of the whole training.
         flip: whether pictures are mirrored at random.
+        drop_words: the share of words left out of captions at random; few captions are learnt by
+            heart otherwise.
     """
 
-    text: CharCnnRnn
+    text: nn.Module
     image: ImageTower
     image_size: int = 32
     learning_rate: float = 4e-3
     steps: int = 1000
     flip: bool = True
+    drop_words: float = 0.0
 
-    def init(self, key: jax.Array) -> EmbeddingState:
-        """Fresh parameters of both towers and of Adam."""
+    def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
+        """Fresh parameters of both towers and of Adam; `tokens`: [1, …] like those of a batch, by
+        default of characters."""
         text_key, image_key = jax.random.split(key)
         image = jnp.zeros((1, self.image_size, self.image_size, 3))
+        tokens = jnp.zeros((1, LENGTH), jnp.uint8) if tokens is None else tokens
         params = {
-            "text": self.text.init(text_key, jnp.zeros((1, 201), jnp.uint8))["params"],
+            "text": self.text.init(text_key, tokens).get("params", {}),
             "image": self.image.init(image_key, image)["params"],
         }
         return EmbeddingState(jnp.zeros((), jnp.int32), params, self._optimizer().init(params))
@@ -93,22 +98,24 @@ class JointEmbedding:
 
         Args:
             state: from `init` or the step before.
-            batch: image [b, l, l, 3] uint8, l the load size; tokens [b, 201] from
-                `models.text.indices`; the items of a batch come from b different classes (the loss
-                takes every other item for a mismatch; input_pipeline sees to it).
-            key: of the random crop and flip.
+            batch: image [b, l, l, 3] uint8, l the load size; tokens [b, …] as the text tower reads
+                them; label [b], the class of each: items of one class are no mismatch.
+            key: of the random crop, flip and words.
 
         Returns:
             The next state, and the scalars loss, text_to_image_accuracy and
             image_to_text_accuracy: the share of items that find their partner in the batch.
         """
         pictures = reduced(batch["image"], self.image_size, key, self.flip)
+        tokens = batch["tokens"]
+        if self.drop_words:
+            tokens = self.text.without_words(jax.random.fold_in(key, 1), tokens, self.drop_words)
 
         def loss_of(params):
-            texts = self.text.apply({"params": params["text"]}, batch["tokens"])
+            texts = self.text.apply({"params": params["text"]}, tokens)
             images = self.image.apply({"params": params["image"]}, pictures)
-            by_image = losses.structured_joint_embedding(images, texts)
-            by_text = losses.structured_joint_embedding(texts, images)
+            by_image = losses.structured_joint_embedding(images, texts, batch["label"])
+            by_text = losses.structured_joint_embedding(texts, images, batch["label"])
             return by_image + by_text, images @ texts.T
 
         (loss, scores), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
@@ -145,57 +152,3 @@ def reduced(
     cut = size * factor
     pictures = augment.centre(image, cut) if key is None else augment.augment(key, image, cut, flip)
     return pictures.reshape(-1, size, factor, size, factor, 3).mean(axis=(2, 4))
-
-
-def recall_at(
-    texts: np.ndarray, images: np.ndarray, owners: np.ndarray, k: int = 1
-) -> dict[str, float]:
-    """How often a caption finds its image among the first k, and an image one of its captions.
-
-    Args:
-        texts: [n, t]. images: [m, t]. Scored by their inner products.
-        owners: [n], the image each caption describes; every image has a caption.
-        k: how many of the best count.
-
-    Returns:
-        caption_to_image and image_to_caption in [0, 1].
-    """
-    scores = texts @ images.T
-    own = scores[np.arange(len(texts)), owners]
-    image_ranks = (scores > own[:, None]).sum(axis=1)
-    best = np.full(len(images), -np.inf, scores.dtype)
-    np.maximum.at(best, owners, own)
-    caption_ranks = (scores > best).sum(axis=0)
-    return {
-        "caption_to_image": float(np.mean(image_ranks < k)),
-        "image_to_caption": float(np.mean(caption_ranks < k)),
-    }
-
-
-def class_retrieval(
-    texts: np.ndarray,
-    text_labels: np.ndarray,
-    images: np.ndarray,
-    image_labels: np.ndarray,
-    k: int = 50,
-) -> dict[str, float]:
-    """Retrieval and zero-shot classification by classes (Reed et al., CVPR 2016, sec. 5).
-
-    A class is asked for by the mean embedding of its captions.
-
-    Args:
-        texts: [n, t]; text_labels: [n]. images: [m, t]; image_labels: [m].
-        k: how many images each class fetches; all, if there are fewer.
-
-    Returns:
-        average_precision: the share of right classes among the k best images ("AP@50"), and
-        accuracy: the share of images whose best class is their own, both in [0, 1].
-    """
-    classes = np.unique(text_labels)
-    queries = np.stack([texts[text_labels == label].mean(axis=0) for label in classes])
-    scores = queries @ images.T
-    fetched = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    return {
-        "average_precision": float(np.mean(image_labels[fetched] == classes[:, None])),
-        "accuracy": float(np.mean(classes[scores.argmax(axis=0)] == image_labels)),
-    }

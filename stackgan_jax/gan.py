@@ -1,6 +1,7 @@
 """The adversarial game of either stage: state, a step of training, drawing (StackGAN, sec. 3.5)."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -60,6 +61,8 @@ class Gan:
     `halve_every`: steps between halvings of the learning rates, None for never. `flip`: whether
     real images are mirrored at random, as published. `rematerialise`: keep only what convolutions
     and statistics gave and compute activations again for the gradients: less memory, more time.
+    `matching_weight`: of the generator's distance from its sentences by `matcher`, (image,
+    embedding, key) → scalar, which isn't published and off by default.
     """
 
     generator: nn.Module
@@ -76,6 +79,8 @@ class Gan:
     ema_decay: float = 0.999
     flip: bool = True
     rematerialise: bool = False
+    matching_weight: float = 0.0
+    matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
     def __post_init__(self):
         if self.mismatch not in (OTHER_CLASS_IMAGE, SHIFTED_TEXT):
@@ -148,15 +153,19 @@ class Gan:
             with jax.named_scope(MISMATCH):
                 partner = augment.mismatched(keys[1], batch["label"])
         noise = self.noise(keys[2], image.shape[0])
-        return self.update(state, image, batch["embedding"], noise, partner=partner)
+        key = jax.random.fold_in(keys[2], 1)
+        return self.update(state, image, batch["embedding"], noise, partner, matching_key=key)
 
-    def update(self, state, image, embedding, noise, partner=None, wrong_image=None):
+    def update(
+        self, state, image, embedding, noise, partner=None, wrong_image=None, matching_key=None
+    ):
         """The step without its randomness: D's Adam step, then G's, on one generated batch.
 
         image: [b, s, s, 3] in [-1, 1]; embedding: [b, t]; noise: Noise. The wrong pairs have
         `wrong_image` [b, s, s, 3], or the batch's own image i with the text of `partner[i]`, which
-        needs no encoding. With the rule "shifted_text" neither is given. → the next state and
-        float32 scalars: d_loss and its parts, g_loss (adversarial), kl (unweighted),
+        needs no encoding. With the rule "shifted_text" neither is given. `matching_key` is for
+        the matcher, where there is one. → the next state and float32 scalars: d_loss and its
+        parts, g_loss (adversarial), kl (unweighted), matching (unweighted, where it has a weight),
         g_gradient_norm, d_gradient_norm, learning_rate.
         """
         generator, discriminator, prior = state.generator, state.discriminator, state.prior
@@ -185,6 +194,10 @@ class Gan:
 
         g_loss = jax.value_and_grad(self._lean(self._generator_loss), has_aux=True)
         (g_loss, d_stats), d_fake = g_loss(fake, discriminator, condition)
+        if self.matching_weight:
+            matching = jax.value_and_grad(self.matcher)
+            metrics["matching"], d_matching = matching(fake, embedding, matching_key)
+            d_fake += self.matching_weight * d_matching.astype(d_fake.dtype)
         kl, (d_mu, d_log_sigma) = jax.value_and_grad(losses.kl, (0, 1))(mu, log_sigma)
         (g_gradient,) = pull_back((d_fake, self.kl_weight * d_mu, self.kl_weight * d_log_sigma))
         generator = self._descend(generator, g_gradient, g_stats, self.generator_learning_rate)

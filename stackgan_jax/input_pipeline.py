@@ -8,7 +8,7 @@ up the next batch at once. `batches` draws from it.
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +113,14 @@ def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
         embedded.flush()
         partial.replace(path)
     mesh.wait_for_all_processes(f"embed {path}")
+    return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
+
+
+def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> CaptionEmbeddings:
+    """What `read` makes of every caption of a split, `[captions, …]`."""
+    flat = [caption for captions in split.captions for caption in captions]
     counts = [len(captions) for captions in split.captions]
-    return CaptionEmbeddings(np.load(path, mmap_mode="r"), np.cumsum([0, *counts]))
+    return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
 
 
 def _open(directory: Path) -> Split:

@@ -1,6 +1,7 @@
 """What the loop trains: one Learner for each kind of experiment, built from its config."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from stackgan_jax import (
     images,
     input_pipeline,
     mesh,
+    retrieval,
     text,
+    towers,
 )
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution, stage1, stage2
-from stackgan_jax.models.text import CharCnnRnn, indices
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
@@ -75,89 +77,109 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
 
 
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
-    """The char-CNN-RNN, trained by the joint embedding of captions and images."""
-    split = input_pipeline.load(config.data, "train", config.load_size)
+    """A text encoder and an image tower, trained by the joint embedding of captions and images;
+    the image tower alone where the encoder is given."""
+    kind = text.kind(config.encoder, "config.encoder")
+    load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
+    split, test = load("train"), load("test")
     input_pipeline.claim(split, workdir)
-    joint = JointEmbedding(
-        text=CharCnnRnn(**_typed(config.text)),
-        image=ImageTower(width=config.text.width, **_typed(config.image)),
-        steps=config.steps,
-        **config.joint,
-    )
-    tokens = [indices(captions) for captions in split.captions]
+    encoder = kind.fresh(config, split, test)
+    joint = joint_embedding(config, encoder)
+    if encoder.trainable:
+        tokens = input_pipeline.per_caption(split, encoder.tokens)
+    else:
+        tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    source = batches.distinct_classes(
+    source = batches.joint_embedding(
         split.images, split.labels, tokens, config.batch_size, config.seed
     )
 
     def finish(state: Any) -> None:
         if jax.process_index() == 0:
-            captions = [caption for captions in split.captions for caption in captions]
-            encoder = text.CharCnnRnnEncoder.create(joint.text, state.params["text"])
-            text.save_encoder(encoder.normalised_by(captions), workdir / text.DIRECTORY)
+            _save_towers(encoder, joint, state.params, split, workdir)
+            retrieval.write(workdir, test)
 
     return Learner(
         **dispatch.compiled(
             config,
             devices,
             source,
-            joint.init,
+            lambda key: joint.init(key, tokens.flat[:1]),
             lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
         ),
         parameters=lambda state: {
-            "Text tower": state.params["text"],
-            "Image tower": state.params["image"],
+            f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
         },
         finish=finish,
     )
 
 
+def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:
+    """The two towers that a config describes, and how they are trained."""
+    return JointEmbedding(
+        text=encoder.tower,
+        image=ImageTower(width=encoder.width, **_typed(config.image)),
+        steps=config.steps,
+        **config.joint,
+    )
+
+
+def _save_towers(
+    encoder: text.Encoder,
+    joint: JointEmbedding,
+    params: Any,
+    split: input_pipeline.Split,
+    workdir: Path,
+) -> None:
+    """Keeps the encoder, normalised by the training captions, with its image tower beside it."""
+    encoder = encoder.trained(params["text"])
+    pair = towers.Towers(encoder, joint.image, params["image"], joint.image_size)
+    if encoder.trainable:
+        captions = [caption for captions in split.captions for caption in captions]
+        encoder = encoder.normalised_by(captions)
+    text.save_encoder(encoder, workdir / text.DIRECTORY, {towers.FILE: pair.arrays()})
+
+
 def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
     """Either stage's GAN. The encoder and, for Stage II, Stage I are copied into the run, which
     then stands alone."""
-    encoder = _own_encoder(config, workdir)
     prior, prior_variables = _own_stage1(config, workdir)
-    game = build(config, prior)
-    split = input_pipeline.load(config.data, "train", augment.load_size(game.discriminator.size))
+    encoder = _own_encoder(config, workdir, prior_variables)
+    game = _matched(build(config, prior), encoder, workdir)
+    size = game.discriminator.size
+    split = input_pipeline.load(config.data, "train", augment.load_size(size))
     input_pipeline.claim(split, workdir)
-    input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
+    if encoder.trainable:
+        input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
-    test = input_pipeline.load(config.data, "test", augment.load_size(game.discriminator.size))
+    test = input_pipeline.load(config.data, "test", augment.load_size(size))
     _, first = np.unique(test.labels, return_index=True)
     captions = [test.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
-    learner = stage_on(config, devices, game, split.images, split.labels, embeddings)
-    return dataclasses.replace(
-        learner,
-        init=lambda key: learner.init(key, prior_variables),
-        preview=previewer(config, game, captions, encoder.embed(captions), devices),
-    )
-
-
-def stage_on(
-    config: ConfigDict,
-    devices: jax.sharding.Mesh,
-    game: gan.Gan,
-    pictures: np.ndarray,
-    labels: np.ndarray,
-    embeddings: batches.CaptionEmbeddings,
-) -> Learner:
-    """A stage's Learner on these arrays, without previews; its `init` takes the prior as well."""
     source = batches.image_text(
-        pictures, labels, embeddings, config.batch_size, config.captions_per_image, config.seed
+        split.images,
+        split.labels,
+        embeddings,
+        config.batch_size,
+        config.captions_per_image,
+        config.seed,
     )
-    width, key = embeddings.flat.shape[1], jax.random.key(config.seed)
+    key = jax.random.key(config.seed)
+    compiled = dispatch.compiled(
+        config,
+        devices,
+        source,
+        lambda key, prior: game.init(key, encoder.width, prior),
+        lambda state, batch: game.step(state, batch, key),
+    )
+    init = compiled.pop("init")
     return Learner(
-        **dispatch.compiled(
-            config,
-            devices,
-            source,
-            lambda key, prior: game.init(key, width, prior),
-            lambda state, batch: game.step(state, batch, key),
-        ),
+        **compiled,
+        init=lambda key: init(key, prior_variables),
         parameters=lambda state: {
             "Generator": state.generator.params,
             "Discriminator": state.discriminator.params,
         },
+        preview=previewer(config, game, captions, encoder.embed(captions), devices),
     )
 
 
@@ -179,6 +201,20 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
         raise UserError(f"The config {config.name} can't be built: {error}") from error
 
 
+def _matched(game: gan.Gan, encoder: text.Encoder, workdir: Path) -> gan.Gan:
+    """The game with the run's image tower as matcher, where its config asks for one."""
+    if not game.matching_weight:
+        return game
+    pair = towers.load(workdir / text.DIRECTORY)
+    if game.discriminator.size % pair.image_size:
+        raise UserError(
+            f"config.training.matching_weight needs pictures whose size is a multiple of the image "
+            f"tower's {pair.image_size} pixels, not {game.discriminator.size}; set it to 0, or "
+            "train the text encoder with another config.joint.image_size."
+        )
+    return dataclasses.replace(game, matcher=pair.matcher(encoder))
+
+
 def _typed(fields: ConfigDict) -> dict[str, Any]:
     """A network's fields, the precision given as a name."""
     if fields.dtype not in DTYPES:
@@ -186,11 +222,17 @@ def _typed(fields: ConfigDict) -> dict[str, Any]:
     return {**fields, "dtype": jax.numpy.dtype(fields.dtype)}
 
 
-def _own_encoder(config: ConfigDict, workdir: Path) -> text.Encoder:
-    """The run's own text encoder, copied from `config.text_encoder` when the run begins."""
+def _own_encoder(config: ConfigDict, workdir: Path, prior_variables: Any) -> text.Encoder:
+    """The run's own text encoder, copied from `config.text_encoder` when the run begins.
+
+    Raises UserError when that is missing, or not the one that Stage I was trained with.
+    """
     own = workdir / text.DIRECTORY
     if not own.exists() and jax.process_index() == 0:
-        text.save_encoder(text.load_encoder(config.text_encoder), own)
+        if prior_variables is not None:
+            kernel = prior_variables["params"]["conditioning"]["dense"]["kernel"]
+            text.require_of_stage1(config.text_encoder, config.stage1, len(kernel))
+        text.copy_encoder(config.text_encoder, own)
     mesh.wait_for_all_processes("text encoder")
     return text.load_encoder(own)
 

@@ -54,15 +54,26 @@ def kl(mu, log_sigma):
     return jnp.mean(-log_sigma + 0.5 * (jnp.exp(2 * log_sigma) + mu**2 - 1))
 
 
-def structured_joint_embedding(queries, targets):
+def matching(images, texts):
+    """How far pictures are from their sentences in a joint embedding, [b, t] each → scalar.
+
+    The mean of 1 - cosine, the score by which AttnGAN's generator is told of a picture that doesn't
+    show its sentence (Xu et al., CVPR 2018, sec. 3.2, there within a softmax over the batch).
+    Neither published StackGAN program has it.
+    """
+    lengths = jnp.linalg.norm(images, axis=-1) * jnp.linalg.norm(texts, axis=-1)
+    return jnp.mean(1 - jnp.sum(images * texts, axis=-1) / jnp.maximum(lengths, 1e-6))
+
+
+def structured_joint_embedding(queries, targets, labels):
     """Structured joint embedding loss of one direction, margin 1 (Reed et al., CVPR 2016, sec. 3).
 
-    `queries`, `targets`: [b, t], rows of b different classes. Each query's score with its own
-    target, the one in the same row, shall exceed its score with every other by 1; the hinges are
-    averaged over all b·b pairs, as the published program does. Training adds both directions.
-    → scalar.
+    `queries`, `targets`: [b, t]; `labels`: [b], the class of each row. Each query's score with its
+    own target, the one in the same row, shall exceed its score with every target of another class
+    by 1; the hinges are averaged over all b·b pairs, as the published program does, whose batches
+    are of b different classes. Training adds both directions. → scalar.
     """
     scores = queries @ targets.T
     own = jnp.diagonal(scores)[:, None]
-    hinges = jnp.maximum(0.0, scores - own + 1.0) * (1.0 - jnp.eye(len(scores)))
-    return hinges.mean()
+    different = labels[:, None] != labels[None]
+    return jnp.mean(jnp.maximum(0.0, scores - own + 1.0) * different)

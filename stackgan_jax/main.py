@@ -23,6 +23,11 @@ WORKDIR = flags.DEFINE_string("workdir", None, "The run's folder; runs/<config n
 TEXT = flags.DEFINE_multi_string("text", None, "sample: a caption; may be given several times.")
 NUM = flags.DEFINE_integer("num", 8, "sample: pictures for each caption.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "sample: of the noise.")
+EMBEDDINGS = flags.DEFINE_string(
+    "embeddings",
+    None,
+    'sample: a file of embeddings instead of the encoder; --text takes its captions, or "#3".',
+)
 OUTPUT = flags.DEFINE_string("output", "samples.png", "sample: the PNG file to write.")
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num pictures on the way from one --text to the next."
@@ -49,6 +54,7 @@ def run() -> None:
             seed=SEED.value,
             output=Path(OUTPUT.value),
             interpolate=INTERPOLATE.value,
+            embeddings_file=EMBEDDINGS.value,
         )
     else:
         from stackgan_jax import report

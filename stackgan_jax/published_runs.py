@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 from stackgan_jax import configuration, gan, learners, published_files, published_text, text
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import EmbeddingState, ImageTower, JointEmbedding
+from stackgan_jax.encoders import CharCnnRnnEncoder
 from stackgan_jax.errors import UserError
 from stackgan_jax.models.text import CharCnnRnn
 from stackgan_jax.published_networks import Weights
@@ -89,7 +90,7 @@ def import_gan(
 
 
 def import_encoder(
-    encoder: text.CharCnnRnnEncoder, workdir: Path, dataset: str = "", configs: Path = CONFIGS
+    encoder: CharCnnRnnEncoder, workdir: Path, dataset: str = "", configs: Path = CONFIGS
 ) -> Imported:
     """Makes `workdir` a text encoder's run at step 0, its image tower fresh; raises as above."""
     base = configuration.load(configs / "text_encoder.py", dataset or "birds")
@@ -121,7 +122,7 @@ def import_encoder(
     return Imported(config, base, {"text encoder": _count(encoder.params)})
 
 
-def read_encoder(path: str | Path) -> text.CharCnnRnnEncoder:
+def read_encoder(path: str | Path) -> CharCnnRnnEncoder:
     """The encoder in a published file, PyTorch's or Lua Torch's; raises UserError on others."""
     weights, final_pooling = published_files.read_encoder(path)
     try:
@@ -130,7 +131,7 @@ def read_encoder(path: str | Path) -> text.CharCnnRnnEncoder:
         raise UserError(f"{path}: {error}") from error
     if final_pooling is not None:
         module = module.clone(final_pooling=final_pooling)
-    return text.CharCnnRnnEncoder.create(module, params)
+    return CharCnnRnnEncoder.create(module, params)
 
 
 def _config(source: str, stage: int, dataset: str, configs: Path) -> ConfigDict:

@@ -13,9 +13,11 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, gan, images, learners, text
 from stackgan_jax.checkpoint import Checkpoints
+from stackgan_jax.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution
 
+ROWS = 8  # of a page, where a file of embeddings is given and no caption
 CHUNK = 32  # pictures drawn at once: 256-px activations are large
 
 
@@ -149,19 +151,24 @@ def sample(
     seed: int,
     output: Path,
     interpolate: bool = False,
+    embeddings_file: str | Path | None = None,
 ) -> None:
     """Writes a PNG page: a row of `num` pictures for each caption.
 
     With `interpolate`, a row for each two neighbouring captions: `num` pictures of the same noise
-    on the way from one embedding to the other.
+    on the way from one embedding to the other. With `embeddings_file`, captions are those of that
+    file, or `#0`, `#1` … for its rows; none stands for its first rows.
     """
-    if not captions:
+    if not captions and embeddings_file is None:
         raise UserError('Sampling needs a caption: --text="a small red bird".')
     if interpolate and len(captions) < 2:
         raise UserError("--interpolate needs at least two captions: give --text twice.")
     _require_writable(output)
     sampler = load(workdir)
-    embeddings = text.embed(sampler.directory, captions)
+    if embeddings_file is None:
+        embeddings = text.embed(sampler.directory, captions)
+    else:
+        captions, embeddings = _of_file(embeddings_file, captions, sampler.directory)
     if interpolate:
         titles = [f"{a} → {b}" for a, b in itertools.pairwise(captions)]
         pairs = itertools.pairwise(embeddings)
@@ -172,6 +179,19 @@ def sample(
         rows = images.to_uint8(drawn).reshape(len(captions), num, *drawn.shape[1:])
     images.save_png(output, images.captioned_grid(rows, titles))
     print(f"{len(rows)} × {num} pictures of step {sampler.step:,} of {sampler.directory}: {output}")
+
+
+def _of_file(
+    path: str | Path, captions: Sequence[str], run: Path
+) -> tuple[Sequence[str], np.ndarray]:
+    """The captions, or the first ROWS, of a file of embeddings, and theirs as the run takes them.
+
+    A run that was imported without its text encoder takes them as they are.
+    """
+    own = text.load_encoder(run) if text.exists(run) else None
+    encoder = PrecomputedEncoder.of_file(path, own)
+    captions = captions or encoder.captions[:ROWS]
+    return captions, encoder.embed(captions)
 
 
 def interpolation(

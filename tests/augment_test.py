@@ -121,3 +121,23 @@ def test_images_are_mirrored_only_where_wanted():
     np.testing.assert_array_equal(kept, augment.normalise(images))
     mirrored = augment.augment(jax.random.key(0), images, 8)[:, 0, -1, 0] == 1
     assert 16 < mirrored.sum() < 48
+
+
+def test_disturbed_pictures_are_small_and_nearly_the_same():
+    image = jnp.full((2, 40, 40, 3), jnp.array([-0.5, 0.0, 0.5])).at[1].add(0.25)
+    seen = augment.disturb(jax.random.key(0), image, 20)
+    assert seen.shape == (2, 20, 20, 3)
+    np.testing.assert_allclose(seen.mean(axis=(1, 2)), image[:, 0, 0], atol=0.2)
+    assert 0.15 < float(seen.std(axis=(1, 2)).mean()) < 0.25
+    assert not np.allclose(seen, augment.disturb(jax.random.key(1), image, 20))
+
+
+def test_disturbed_pictures_are_moved_by_a_tenth_at_most():
+    image = jnp.zeros((1, 40, 40, 3)).at[0, 20, 20].set(1000.0)
+    places = set()
+    for seed in range(30):
+        seen = augment.disturb(jax.random.key(seed), image, 40)
+        places.add(np.unravel_index(int(seen[0, ..., 0].argmax()), (40, 40)))
+    rows, columns = zip(*places, strict=True)
+    assert 16 <= min(rows) < max(rows) <= 24
+    assert 16 <= min(columns) < max(columns) <= 24

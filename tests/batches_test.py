@@ -86,16 +86,31 @@ def test_a_batch_gathered_on_the_devices_is_the_hosts_bit_by_bit(captions):
         equal(gather(held, mesh.place_batch(devices, choice)), expected)
 
 
-def joint_source():
-    images, labels, _ = pictures()
-    tokens = [np.full((1 + i % 3, 201), i, np.uint8) for i in range(IMAGES)]
-    return batches.distinct_classes(images, labels, tokens, 8, 0)
+def joint_source(labels=None, batch_size=8):
+    images, own, embeddings = pictures()
+    count = embeddings.offsets[-1]
+    tokens = batches.CaptionEmbeddings(
+        np.repeat(np.arange(count, dtype=np.uint8)[:, None], 201, 1), embeddings.offsets
+    )
+    return batches.joint_embedding(images, own if labels is None else labels, tokens, batch_size, 0)
 
 
 def test_every_item_for_the_joint_embedding_is_of_another_class():
+    offsets = pictures()[2].offsets
     for batch in joint_source().batches(0, 5):
         assert len(set(batch["label"])) == 8
-        np.testing.assert_array_equal(batch["tokens"][:, 0] // 2, batch["label"])
+        image = np.searchsorted(offsets, batch["tokens"][:, 0], "right") - 1
+        np.testing.assert_array_equal(image // 2, batch["label"])
+
+
+def test_few_classes_come_evenly_often():
+    for batch in joint_source((np.arange(IMAGES) % 2).astype(np.int32), 7).batches(0, 5):
+        assert sorted(np.unique(batch["label"], return_counts=True)[1]) == [3, 4]
+
+
+def test_images_of_one_class_are_classes_of_their_own():
+    for batch in joint_source(np.zeros(IMAGES, np.int32)).batches(0, 5):
+        assert len(set(batch["label"])) == 8
 
 
 @pytest.mark.parametrize("make", [gan_source, joint_source])

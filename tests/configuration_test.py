@@ -11,6 +11,7 @@ from stackgan_jax import configuration, learners
 from stackgan_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
+STAGES = ("text_encoder", "stage1", "stage2")
 
 
 @pytest.mark.parametrize("dataset", list(configuration.DATA_SETS))
@@ -22,6 +23,15 @@ def test_both_stages_of_every_data_set_build(dataset):
     assert stage2.stage1 == f"runs/{stage1.name}"
     encoder = configuration.load(CONFIGS / "text_encoder.py", dataset)
     assert stage1.text_encoder == stage2.text_encoder == f"runs/{encoder.name}"
+
+
+def test_pickles_bring_their_sizes_and_embeddings():
+    stages = [configuration.load(CONFIGS / f"{kind}.py", "stackgan_pickles") for kind in STAGES]
+    encoder, stage1, stage2 = stages
+    assert encoder.encoder == "precomputed"
+    assert [stage.data.builder_config for stage in stages] == ["76", "76", "304"]
+    assert stage1.steps == stage2.steps == 600 * (8_855 // 64)
+    assert stage1.generator == configuration.load(CONFIGS / "stage1.py", "birds").generator
 
 
 def test_an_unknown_field_is_named():

@@ -112,9 +112,10 @@ def test_text_beside_images(mine):
     put(mine, {"00000/1.jpg": picture(1, "JPEG"), "00000/1.txt": "one\r\n\r\nuno\n"})
     put(mine, {"00000/2.jpg": picture(2, "JPEG"), "00001/3.txt": "three", "00001/4.png": b""})
     put(mine, {"00001/4.txt": "four", "00000/1.json": "{}", ".hidden.png": b""})
+    put(mine, {"00001/4.webp": b""})
     found = by_name(mine)
     assert found["00000/1.jpg"][1].captions == ("one", "uno")
-    assert found.keys() == {"00000/1.jpg", "00001/4.png"}
+    assert found.keys() == {"00000/1.jpg", "00001/4.png", "00001/4.webp"}
     assert set(contents(mine).left_out) == {
         "00000/2.jpg: no caption",
         "00001/3.txt: no picture beside it",
@@ -229,6 +230,22 @@ def test_bad_rows_are_listed_with_their_reason(mine):
 def test_a_folder_of_no_use_gets_a_sentence(mine, files, sentence):
     put(mine, files)
     with pytest.raises(UserError, match=sentence):
+        contents(mine)
+
+
+def test_what_may_not_be_read_gets_a_sentence(mine, monkeypatch):
+    folder_of(mine, 4)
+    opened = Path.open
+
+    def refused(path, *arguments, **options):
+        if path.name in ("001.txt", "metadata.jsonl"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refused)  # as root, who runs some tests, may read all
+    assert problems(mine) == {"001.png": "its text file can't be read (Permission denied)"}
+    (mine / "metadata.jsonl").touch()
+    with pytest.raises(UserError, match=r"metadata.jsonl can't be read \(Permission denied\)"):
         contents(mine)
 
 

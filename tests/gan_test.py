@@ -119,6 +119,21 @@ def test_a_step_is_a_function_of_key_and_step():
     assert not same(first.generator.params, later.generator.params)
 
 
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_matcher_moves_the_generator_alone(sign):
+    darkness = lambda image, embedding, key: jnp.mean(image)
+    # A weight beside which the judge's gradient is nothing.
+    game = dataclasses.replace(STAGE1, matcher=darkness, matching_weight=1e6 * sign)
+    before, key = initial("stage1"), jax.random.key(5)
+    plain, metrics = step("stage1")(before, KEY)
+    after, matched = compiled(game.step)(before, batch(), KEY)
+    assert_close(plain.discriminator.params, after.discriminator.params)
+    assert matched.keys() - metrics.keys() == {"matching"}
+    draw = compiled(lambda state: game.generate(state, *inputs, use_ema=False)["stage1"].mean())
+    inputs = (batch()["embedding"], *STAGE1.noise(key, 8)[:2])
+    assert sign * (draw(before) - draw(after)) > 0
+
+
 @pytest.mark.parametrize("name", ["stage1", "coco"])
 def test_eight_devices_make_the_same_step_as_one(name):
     game, key = GAMES[name], jax.random.key(3)

@@ -61,6 +61,14 @@ def test_generator_is_non_saturating_and_adds_the_unconditional_head():
     np.testing.assert_allclose(gradient, [-1.0], rtol=1e-6)
 
 
+def test_matching_is_one_minus_cosine():
+    one, other = jnp.array([[3.0, 0.0]]), jnp.array([[0.0, 0.5]])
+    for images, texts, expected in ((one, 2 * one, 0), (one, other, 1), (one, -one, 2)):
+        np.testing.assert_allclose(losses.matching(images, texts), expected, atol=1e-6)
+    both = losses.matching(jnp.concatenate([one, one]), jnp.concatenate([one, other]))
+    np.testing.assert_allclose(both, 0.5, atol=1e-6)
+
+
 def test_kl_is_zero_for_a_standard_normal_and_the_mean_over_dimensions():
     assert losses.kl(jnp.zeros((2, 5)), jnp.zeros((2, 5))) == 0
     mu, sigma = 1.5, 0.7

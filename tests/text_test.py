@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from stackgan_jax import published_text, text
+from stackgan_jax.encoders import CharCnnRnnEncoder
 from stackgan_jax.errors import UserError
-from stackgan_jax.models.text import PUBLISHED, CharCnnRnn, indices
+from stackgan_jax.models.text import ALPHABET, PUBLISHED, BagOfWords, CharCnnRnn, indices
 
 GOLDEN = Path(__file__).parent / "data" / "char_cnn_rnn.npz"
 CAPTIONS = ["a small red bird.", "a bird with black wings", "this one has a long, pointed beak"]
@@ -26,7 +27,7 @@ def golden():
 def encoder():
     module = CharCnnRnn(width=16, features=(8, 8, 8), cell="plain", final_pooling=True)
     params = jax.jit(module.init)(jax.random.key(0), indices(["a"]))["params"]
-    return text.CharCnnRnnEncoder.create(module, params)
+    return CharCnnRnnEncoder.create(module, params)
 
 
 def seeded_weights(golden, variant):
@@ -55,7 +56,7 @@ def test_indices_of_odd_captions():
 @pytest.mark.parametrize("variant", PUBLISHED)
 def test_embeddings_are_the_published_ones(golden, variant):
     module, params = published_text.from_state_dict(seeded_weights(golden, variant), variant)
-    embeddings = text.CharCnnRnnEncoder.create(module, params).embed(golden["captions"].tolist())
+    embeddings = CharCnnRnnEncoder.create(module, params).embed(golden["captions"].tolist())
     expected = golden[f"emb/{variant}"]
     assert np.abs(embeddings - expected).max() < 1e-5 * np.abs(expected).max()
 
@@ -177,3 +178,22 @@ def test_width_is_checked(encoder):
     text.require_width(encoder, 16)
     with pytest.raises(UserError, match="16 numbers, but the network was made for 1024"):
         text.require_width(encoder, 1024)
+
+
+def test_characters_of_words_are_left_out_at_random():
+    caption = "a small red bird with black wings"
+    tokens = np.repeat(indices([caption]), 300, axis=0)
+    module = CharCnnRnn()
+    assert np.array_equal(module.without_words(jax.random.key(0), tokens, 0.0), tokens)
+    left = np.asarray(module.without_words(jax.random.key(0), tokens, 0.5))
+    assert left.shape == tokens.shape and left.dtype == tokens.dtype
+    words = ["".join(ALPHABET[i - 1] for i in row[row > 0]).split() for row in left]
+    assert all(row == [word for word in caption.split() if word in row] for row in words)
+    assert 3 < np.mean([len(row) for row in words]) < 4
+    assert all(not row[np.argmin(row) :].any() for row in left)  # nothing after the end
+
+
+def test_words_are_left_out_at_random():
+    tokens = np.repeat(np.array([[3, 1, 2, 0]]), 300, axis=0)
+    left = np.asarray(BagOfWords(8, 3).without_words(jax.random.key(0), tokens, 0.5))
+    assert set(np.unique(left[:, 0])) == {0, 3} and 1.2 < np.mean((left > 0).sum(axis=1)) < 1.8

@@ -14,6 +14,10 @@ from stackgan_jax.errors import UserError
 # name → (module, class); a module, and TensorFlow with it, is imported when it is asked for.
 BUILDERS = {
     "synthetic_birds": ("stackgan_jax.datasets.synthetic_birds", "SyntheticBirds"),
+    "cub200": ("stackgan_jax.datasets.cub200", "Cub200"),
+    "oxford102": ("stackgan_jax.datasets.oxford102", "Oxford102"),
+    "coco2014": ("stackgan_jax.datasets.coco2014", "Coco2014"),
+    "stackgan_pickles": ("stackgan_jax.datasets.stackgan_pickles", "StackganPickles"),
 }
 DEFAULT_DIRECTORY = "~/.cache/stackgan_jax/datasets"
 
@@ -29,11 +33,13 @@ def source(data: Any) -> Source:
             folder with the user's pictures is not there.
     """
     # Imported here, for they import each other by way of this package.
-    from stackgan_jax.datasets import folder, tfds_source
+    from stackgan_jax.datasets import coco_captions, folder, tfds_source
 
     if data.name == "folder":
         return folder.FolderSource(data, directory(data.dir))
-    wanted = (data.name, data.builder_config or None, data.dir or None)
+    if data.name == "coco2014" and (prepared := coco_captions.find(data.path)):
+        return coco_captions.CocoCaptions(prepared, directory(data.dir))
+    wanted = (data.name, data.builder_config or None, data.dir or None, data.path or None)
     return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
 
 
@@ -47,16 +53,18 @@ def directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
     return path
 
 
-def builder(name, config=None, data_dir=None):
+def builder(name, config=None, data_dir=None, path=None):
     """The TFDS builder of a data set, not yet prepared.
 
     Args:
         name: one of BUILDERS.
         config: name of one of the builder's configurations; None for its first.
         data_dir: where prepared data sets lie; None for DEFAULT_DIRECTORY.
+        path: where the user's files lie, for the data sets that are made of them.
 
     Raises:
-        UserError: the name or the configuration is unknown, or the directory cannot be made.
+        UserError: the name or the configuration is unknown, one of the user's files is missing, or
+            the directory cannot be made.
     """
     if name not in BUILDERS:
         choices = ", ".join(sorted([*BUILDERS, "folder"]))
@@ -69,26 +77,29 @@ def builder(name, config=None, data_dir=None):
         raise UserError(
             f"Unknown configuration {config!r} of dataset {name!r}; choose from {choices}."
         )
-    return kind(config=config, data_dir=os.fspath(directory(data_dir)))
+    prepared = directory(data_dir)
+    if hasattr(kind, "fingerprint"):
+        prepared /= kind.fingerprint(path, config)
+    return kind(config=config, data_dir=os.fspath(prepared))
 
 
-def prepare(name, config=None, data_dir=None):
+def prepare(name, config=None, data_dir=None, path=None):
     """The TFDS builder of a data set, prepared: drawn or read if that has not been done yet.
 
     One process prepares and the others wait for it; what an interrupted preparation left behind is
     removed first. Arguments and errors as for `builder`; UserError too where the disk is full.
     """
-    made = builder(name, config, data_dir)
-    path = pathlib.Path(made.data_path)
-    if not _is_prepared(path):
+    made = builder(name, config, data_dir, path)
+    prepared = pathlib.Path(made.data_path)
+    if not _is_prepared(prepared):
         try:
-            with locked(path), _quiet():
-                if not _is_prepared(path):
-                    _prepare(made, path)
+            with locked(prepared), _quiet():
+                if not _is_prepared(prepared):
+                    _prepare(made, prepared, path)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise unwritable(prepared, error) from error
         # The first builder looked before the data were there.
-        made = builder(name, config, data_dir)
+        made = builder(name, config, data_dir, path)
     return made
 
 
@@ -97,14 +108,16 @@ def _is_prepared(path):
     return (path / "dataset_info.json").exists()
 
 
-def _prepare(made, path):
+def _prepare(made, prepared, path):
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core import constants
 
-    for interrupted in path.parent.glob(f"{constants.INCOMPLETE_PREFIX}*"):
+    for interrupted in prepared.parent.glob(f"{constants.INCOMPLETE_PREFIX}*"):
         shutil.rmtree(interrupted)
     # Nothing is asked of a server: the data are drawn here, or lie where the user put them.
-    made.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+    made.download_and_prepare(
+        download_config=tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=path)
+    )
 
 
 @contextlib.contextmanager

@@ -67,7 +67,10 @@ class FolderSource:
     def contents(self) -> Contents:
         """The folder's records, read when they are first asked for."""
         left: list[str] = []
-        rows = folder_layouts.read({name: self.path / name for name in self._listing}, left)
+        try:
+            rows = folder_layouts.read({name: self.path / name for name in self._listing}, left)
+        except OSError as error:
+            raise _unreadable(error.filename, error) from error
         if not rows:
             raise UserError(
                 f"There are no pictures in {self.name}: files ending in {', '.join(IMAGES)} and "
@@ -138,11 +141,15 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
                 elif folder_layouts.counts(name):
                     found[name] = _stamp(entry)
         except OSError as error:
-            raise UserError(
-                f"The folder {readable(str(here))} can't be read ({error.strerror}); "
-                "change its rights or leave it out."
-            ) from error
+            raise _unreadable(here, error) from error
     return dict(sorted(found.items()))
+
+
+def _unreadable(path: str | Path, error: OSError) -> UserError:
+    return UserError(
+        f"{readable(str(path))} can't be read ({error.strerror}); change its rights, or take it "
+        "out of the folder."
+    )
 
 
 def _stamp(entry: os.DirEntry) -> tuple[int, int]:

@@ -152,20 +152,24 @@ def _with_texts(files: Files, images: list[str], texts: dict[str, str], left: Le
     rows = {name: Row(readable(name), Location(files[name])) for name in images}
     splits = _split_folders(rows)
     for name, row in rows.items():
-        text = texts.pop(posixpath.splitext(name)[0], None)
+        text = texts.get(posixpath.splitext(name)[0])
         folder = posixpath.basename(posixpath.dirname(name))
         # Numbered folders are img2dataset's shards, not classes.
         kind = "" if folder.isdigit() or folder.lower() in annotations.SPLITS else folder
         row.annotation = Annotation(kind=readable(kind), split=splits.get(name, ""))
         if text:
             annotate(row, lambda text=text: annotations.from_text(_text(files[text])))
-    left += [f"{readable(text)}: no picture beside it" for text in texts.values()]
+    alone = texts.keys() - {posixpath.splitext(name)[0] for name in images}
+    left += [f"{readable(texts[stem])}: no picture beside it" for stem in sorted(alone)]
     return list(rows.values())
 
 
 def _text(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(MAX_TEXT + 1)
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_TEXT + 1)
+    except OSError as error:
+        raise Unusable(f"its text file can't be read ({error.strerror})") from error
     if len(content) > MAX_TEXT:
         raise Unusable("its text file is larger than 1 MiB")
     return content

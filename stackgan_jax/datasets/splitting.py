@@ -95,4 +95,5 @@ def remarks(rows: Sequence[Row], where: Sequence[str], given: bool) -> list[str]
 
 def _natural(key: str | tuple[str, ...]) -> tuple:
     """Numbers in the order of numbers."""
-    return (0, int(key), "") if isinstance(key, str) and key.isdecimal() else (1, 0, key)
+    number = isinstance(key, str) and key.isdecimal() and len(key) < 20
+    return (0, int(key), key) if number else (1, 0, key)

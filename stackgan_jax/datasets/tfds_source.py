@@ -24,14 +24,7 @@ class TfdsSource:
         return self._prepare().info.splits[split].num_examples
 
     def records(self, split: str) -> Iterator[Record]:
-        import tensorflow_datasets as tfds
-
-        stream = self._prepare().as_dataset(
-            split=split,
-            decoders={"image": tfds.decode.SkipDecoding()},
-            read_config=tfds.ReadConfig(try_autocache=False),
-        )
-        for number, example in enumerate(tfds.as_numpy(stream)):
+        for number, example in enumerate(self._examples(split)):
             content = example["image"]
             yield Record(
                 name=example["filename"].decode() if "filename" in example else f"{number:06d}",
@@ -41,6 +34,16 @@ class TfdsSource:
                 box=_in_pixels(example["bbox"], content) if "bbox" in example else None,
                 attributes={k: int(v) for k, v in example.get("attributes", {}).items()},
             )
+
+    def _examples(self, split: str) -> Iterator[dict[str, Any]]:
+        import tensorflow_datasets as tfds
+
+        stream = self._prepare().as_dataset(
+            split=split,
+            decoders={"image": tfds.decode.SkipDecoding()},
+            read_config=tfds.ReadConfig(try_autocache=False),
+        )
+        return iter(tfds.as_numpy(stream))
 
     def left_out(self) -> Sequence[str]:
         return ()

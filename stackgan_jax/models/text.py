@@ -11,6 +11,7 @@ import numpy as np
 
 # The hyphen stands twice, as published, so 69 characters are distinct and index 38 is never used.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
+SPACE = ALPHABET.index(" ") + 1
 LENGTH = 201
 TAPS = 4
 # Torch's `nn.Threshold()` passes what lies above 1e-6 and not above 0, as a ReLU would.
@@ -26,8 +27,7 @@ PUBLISHED = {
 
 
 def _lookup() -> np.ndarray:
-    space = ALPHABET.index(" ") + 1
-    table = np.full(128, space, np.uint8)
+    table = np.full(128, SPACE, np.uint8)
     for index, character in enumerate(ALPHABET, start=1):
         table[ord(character)] = index
     return table
@@ -147,3 +147,36 @@ class CharCnnRnn(nn.Module):
         states = CELLS[self.cell](self.features[-1], self.dtype, name="recurrence")(x)
         x = nn.Dense(self.width, dtype=self.dtype, name="projection")(states.mean(axis=1))
         return x.astype(jnp.float32)
+
+    @staticmethod
+    def without_words(key: jax.Array, tokens: jax.Array, share: float) -> jax.Array:
+        """[b, 201] → the same captions, each word left out with probability `share`."""
+        word = jnp.cumsum(tokens == SPACE, axis=1)  # the number of each character's word
+        kept = jax.random.bernoulli(key, 1 - share, tokens.shape)
+        keep = jnp.take_along_axis(kept, word, axis=1) & (tokens > 0)
+        places = jnp.argsort(~keep, axis=1, stable=True)
+        return jnp.take_along_axis(jnp.where(keep, tokens, 0), places, axis=1)
+
+
+class BagOfWords(nn.Module):
+    """The sum of one vector for each word, and a constant: a linear layer of which words occur.
+
+    Attributes:
+        width: of the embedding.
+        words: of the vocabulary, numbered from 1; 0 stands for none.
+    """
+
+    width: int
+    words: int
+
+    @nn.compact
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """tokens: [b, n] of 0 to `words` → [b, width] float32."""
+        vectors = nn.Embed(self.words + 1, self.width, name="words")(tokens)
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return jnp.sum(vectors * (tokens > 0)[..., None], axis=1) + bias
+
+    @staticmethod
+    def without_words(key: jax.Array, tokens: jax.Array, share: float) -> jax.Array:
+        """[b, n] → the same captions, each word left out with probability `share`."""
+        return jnp.where(jax.random.bernoulli(key, 1 - share, tokens.shape), tokens, 0)
