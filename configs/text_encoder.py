@@ -40,6 +40,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "batch_size": 64,
             "steps": 1000,
             "steps_per_dispatch": 0,  # 0: as is best for the device
+            "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 1000,
             "save_every": 500,

@@ -8,6 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from stackgan_jax import paths
 from stackgan_jax.errors import UserError
 
 
@@ -30,7 +31,7 @@ class Checkpoints:
         best: str = "",
         best_mode: str = "min",
     ):
-        self.directory = Path(directory).absolute()
+        self.directory = paths.absolute(directory)
         policies = [checkpoint_managers.LatestN(newest)]
         if every:
             policies.append(checkpoint_managers.EveryNSteps(every))

@@ -36,6 +36,7 @@ CHANGEABLE = frozenset(
         "name",
         "steps",
         "steps_per_dispatch",
+        "shard_state",
         "log_every",
         "preview_every",
         "save_every",
@@ -107,10 +108,17 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is."""
-    plain = json.loads(config.to_json_best_effort())
-    flat = _flatten({key: value for key, value in plain.items() if key not in CHANGEABLE})
     elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
-    return {key: value for key, value in flat.items() if key not in elsewhere | CHANGEABLE}
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere | CHANGEABLE
+    }
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """Dotted key → value, as JSON has it, of the whole config."""
+    return _flatten(json.loads(config.to_json_best_effort()))
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -32,13 +32,20 @@ def compiled(
     source: batches.Source,
     init: Callable,
     step: Callable,
+    *given: Any,
 ) -> dict[str, Any]:
-    """`init`, `step`, `steps`, `batches` and `together` of a Learner, for a mesh."""
+    """`init`, `step`, `steps`, `batches` and `together` of a Learner, for a mesh.
+
+    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
+    """
+    states = mesh.replicated(devices)
+    if config.get("shard_state", False):
+        states = mesh.over_devices(devices, jax.eval_shape(init, *given))
     resident = batches.on_device(source, config.data.get("residency", "auto"), devices)
     held = mesh.place_everywhere(devices, source.held) if resident else {}
-    single, many = programs(devices, step, source.gather if resident else None)
+    single, many = programs(devices, step, source.gather if resident else None, states)
     return {
-        "init": jax.jit(init, out_shardings=mesh.replicated(devices)),
+        "init": jax.jit(init, out_shardings=states),
         "step": Step(single, held),
         "steps": Step(many, held),
         "together": steps_together(config, devices, resident),
@@ -47,14 +54,16 @@ def compiled(
 
 
 def programs(
-    devices: jax.sharding.Mesh, step: Callable, gather: Callable | None = None
+    devices: jax.sharding.Mesh, step: Callable, gather: Callable | None = None, states: Any = None
 ) -> tuple[Program, Program]:
     """(state, held, batch) → (state, scalars), for one step and for several, batches stacked.
 
-    States are replicated and given away, batches split over the devices. With `gather` the batch is
-    a step's choice only, and taken on the devices from what is held there.
+    States are given away and lie as `states` says, everywhere by default; batches are split over
+    the devices. With `gather` the batch is a step's choice only, and taken on the devices from what
+    is held there.
     """
     everywhere = mesh.replicated(devices)
+    states = states or everywhere
 
     def one(state, held, batch):
         return step(state, gather(held, batch) if gather else batch)
@@ -66,8 +75,8 @@ def programs(
         return Program(
             name,
             function,
-            in_shardings=(everywhere, everywhere, mesh.over_batch(devices, axis)),
-            out_shardings=everywhere,
+            in_shardings=(states, everywhere, mesh.over_batch(devices, axis)),
+            out_shardings=(states, everywhere),
             donate_argnums=0,
             compiler_options=convolution.compiler_options(devices.devices.flat[0].platform),
         )

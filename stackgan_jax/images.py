@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from stackgan_jax import paths
+
 MARGIN = 6  # pixels between the cells of a grid
 CAPTION_WIDTH = 480  # a page with captions is at least so wide, in pixels
 
@@ -102,7 +104,8 @@ def contact_sheet(
 
 def save_png(path: str | Path, image: np.ndarray) -> None:
     """Writes uint8 `[h, w, 3]`, whole or not at all."""
-    path = Path(path)
+    path = paths.folder(path)
     partial = path.with_name(f".{path.name}.partial")
-    Image.fromarray(image).save(partial, "PNG")
+    with partial.open("wb") as file:
+        Image.fromarray(image).save(file, "PNG")
     partial.replace(path)

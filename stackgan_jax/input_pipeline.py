@@ -15,7 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stackgan_jax import datasets, mesh
+from stackgan_jax import datasets, mesh, paths
 from stackgan_jax.batches import CaptionEmbeddings
 from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
@@ -57,11 +57,14 @@ def load(data: Any, split: str, load_size: int) -> Split:
 
     Raises UserError when there are no such data, or too many of them are damaged.
     """
+    for name in ("path", "dir"):
+        paths.require_local(data.get(name) or "", f"config.data.{name}")
     source = datasets.source(data)
     directory = preparation.place(source, split, load_size, data.crop)
-    if jax.process_index() == 0:
-        preparation.prepare(source, split, load_size, data.crop, data.max_damaged)
-    mesh.wait_for_all_processes(f"prepare {directory}")
+    mesh.process_0_first(
+        lambda: preparation.prepare(source, split, load_size, data.crop, data.max_damaged),
+        f"prepare {directory}",
+    )
     return _open(directory)
 
 
@@ -102,7 +105,10 @@ def _noted(workdir: Path) -> dict[str, Any] | None:
 def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
     """The embeddings of every caption of a split, computed once and kept beside it."""
     path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
-    if jax.process_index() == 0 and not path.exists():
+
+    def embed() -> None:
+        if path.exists():
+            return
         flat = [caption for captions in split.captions for caption in captions]
         print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
         partial = path.with_name(f".{path.stem}.{os.getpid()}.npy")
@@ -112,7 +118,8 @@ def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
             embedded[start:stop] = encoder.embed(flat[start:stop])
         embedded.flush()
         partial.replace(path)
-    mesh.wait_for_all_processes(f"embed {path}")
+
+    mesh.process_0_first(embed, f"embed {path}")
     return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
 
 

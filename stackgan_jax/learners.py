@@ -19,6 +19,7 @@ from stackgan_jax import (
     images,
     input_pipeline,
     mesh,
+    paths,
     retrieval,
     text,
     towers,
@@ -95,8 +96,9 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     )
 
     def finish(state: Any) -> None:
+        params = mesh.gathered(devices, state.params)
         if jax.process_index() == 0:
-            _save_towers(encoder, joint, state.params, split, workdir)
+            _save_towers(encoder, joint, params, split, workdir)
             retrieval.write(workdir, test)
 
     return Learner(
@@ -106,6 +108,7 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
             source,
             lambda key: joint.init(key, tokens.flat[:1]),
             lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+            key,
         ),
         parameters=lambda state: {
             f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
@@ -150,7 +153,7 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
     input_pipeline.claim(split, workdir)
     if encoder.trainable:
-        input_pipeline.tell_of_other_data(split, Path(config.text_encoder))
+        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     test = input_pipeline.load(config.data, "test", augment.load_size(size))
     _, first = np.unique(test.labels, return_index=True)
@@ -170,6 +173,8 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
         source,
         lambda key, prior: game.init(key, encoder.width, prior),
         lambda state, batch: game.step(state, batch, key),
+        key,
+        prior_variables,
     )
     init = compiled.pop("init")
     return Learner(
@@ -189,13 +194,22 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
     Raises UserError when a field of the config is not one of the network's.
     """
     networks = NETWORKS[config.kind]
+    training = dict(config.training)
+    norm = {"batch_norm_groups": training.pop("batch_norm_groups", 1)}
+    if not 1 <= norm["batch_norm_groups"] <= config.batch_size:
+        raise UserError(
+            f"config.training.batch_norm_groups is {norm['batch_norm_groups']}; give a number from "
+            f"1 (the whole batch's statistics) to config.batch_size, {config.batch_size}."
+        )
     try:
-        prior = stage1.Generator(**_typed(stage1_config.generator)) if stage1_config else None
+        prior = None
+        if stage1_config:
+            prior = stage1.Generator(**_typed(stage1_config.generator), **norm)
         return gan.Gan(
-            generator=networks.Generator(**_typed(config.generator)),
-            discriminator=networks.Discriminator(**_typed(config.discriminator)),
+            generator=networks.Generator(**_typed(config.generator), **norm),
+            discriminator=networks.Discriminator(**_typed(config.discriminator), **norm),
             prior=prior,
-            **config.training,
+            **training,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"The config {config.name} can't be built: {error}") from error
@@ -243,11 +257,11 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
         return None, None
     own = workdir / STAGE1_CONFIG
     if not own.exists() and jax.process_index() == 0:
-        configuration.write(own, configuration.read(Path(config.stage1) / "config.json"))
+        configuration.write(own, configuration.read(paths.folder(config.stage1) / "config.json"))
     mesh.wait_for_all_processes("Stage I")
     if (workdir / "checkpoints").exists():
         return configuration.read(own), None  # comes with the checkpoint
-    saved = Checkpoints(Path(config.stage1) / "checkpoints").restore_part(("ema",))
+    saved = Checkpoints(paths.folder(config.stage1) / "checkpoints").restore_part(("ema",))
     return configuration.read(own), saved["ema"]
 
 

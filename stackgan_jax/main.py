@@ -1,19 +1,22 @@
 """The command line: flags, process set-up, dispatch on --mode."""
 
 import os
+import re
 import sys
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stackgan_jax import configuration
+from stackgan_jax import configuration, paths, supervision
 from stackgan_jax.command_line import parse
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # or TensorFlow tells of it at every start
 
+# How many processes Slurm's step, or Open MPI's world, has.
+CLUSTER_SIZES = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
 MODES = ("train", "prepare", "sample", "report")
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file, with its data set where it takes one: configs/stage1.py:birds"
@@ -32,21 +35,31 @@ OUTPUT = flags.DEFINE_string("output", "samples.png", "sample: the PNG file to w
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num pictures on the way from one --text to the next."
 )
+COORDINATOR = flags.DEFINE_string(
+    "coordinator",
+    None,
+    "train, several processes: HOST:PORT of process 0; auto asks Slurm, MPI, or the Cloud TPU.",
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "train: how many.", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "train: which one this is.", lower_bound=0)
+PEER_TIMEOUT = flags.DEFINE_integer(
+    "peer_timeout",
+    60,
+    "train: seconds without a sign of life after which another process is given up, and the run.",
+    lower_bound=1,
+)
 
 
 def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
-    if MODE.value != "prepare":
-        from stackgan_jax import compilation
-
-        compilation.keep_compiled()
     if MODE.value == "train":
         _train()
     elif MODE.value == "prepare":
         _prepare()
     elif MODE.value == "sample":
-        from stackgan_jax import sample
+        from stackgan_jax import compilation, sample
 
+        compilation.keep_compiled()
         sample.sample(
             _given(WORKDIR, "sample"),
             TEXT.value or [],
@@ -67,10 +80,63 @@ def _train() -> None:
         raise UserError("Training needs --config, for example --config=configs/quickstart.py.")
     file, *_ = config_flags.get_config_filename(flags.FLAGS["config"]).split(":", 1)
     file = configuration.require_file(file)
-    workdir = Path(WORKDIR.value or f"runs/{CONFIG.value.name}")
-    from stackgan_jax import stages
+    workdir = paths.folder(WORKDIR.value or f"runs/{CONFIG.value.name}")
+    if not _is_one_of_several():
+        from stackgan_jax import compilation, stages
 
-    stages.run(CONFIG.value, workdir, configs=file.parent)
+        compilation.keep_compiled()
+        stages.run(CONFIG.value, workdir, configs=file.parent)
+        return
+    supervision.supervise(str(workdir))  # before JAX starts its threads
+    from stackgan_jax import compilation, mesh, processes, stages
+
+    compilation.keep_compiled()
+    try:
+        processes.join(
+            COORDINATOR.value or "auto", NUM_PROCESSES.value, PROCESS_ID.value, PEER_TIMEOUT.value
+        )
+        processes.agree({"--workdir": str(workdir), **configuration.flat(CONFIG.value)})
+        stages.run(CONFIG.value, workdir, configs=file.parent)
+        mesh.wait_for_all_processes("the end")
+    except UserError as error:
+        _tell(error)
+        processes.leave(1)
+
+
+def _is_one_of_several() -> bool:
+    """Whether the flags, or else the cluster, say that this process has peers.
+
+    Raises UserError for flags that don't belong together.
+    """
+    given = {flag.name: flag.value for flag in (COORDINATOR, NUM_PROCESSES, PROCESS_ID)}
+    if given["num_processes"] == 1:
+        return False
+    if all(value is None for value in given.values()):
+        tasks = (os.environ.get(name, "1") for name in CLUSTER_SIZES)
+        return any(size.isdigit() and int(size) > 1 for size in tasks)
+    if given["coordinator"] == "auto":
+        return True
+    missing = [f"--{name}" for name, value in given.items() if value is None]
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} missing: --coordinator, --num_processes and --process_id "
+            "belong together; --coordinator=auto alone asks the cluster."
+        )
+    if given["process_id"] >= given["num_processes"]:
+        raise UserError(
+            f"--process_id={given['process_id']} is none of {given['num_processes']} processes; "
+            f"they are numbered 0 to {given['num_processes'] - 1}."
+        )
+    if not re.fullmatch(r".+:\d+", given["coordinator"]):
+        raise UserError(
+            f"--coordinator={given['coordinator']} has no port; give HOST:PORT of process 0, "
+            "for example localhost:12345."
+        )
+    return True
+
+
+def _tell(error: UserError) -> None:
+    print(f"stackgan_jax: {error}", file=sys.stderr, flush=True)
 
 
 def _prepare() -> None:
@@ -87,7 +153,7 @@ def _prepare() -> None:
 def _given(workdir: flags.FlagHolder, mode: str) -> Path:
     if not workdir.value:
         raise UserError(f"--mode={mode} needs --workdir, the folder of a trained run.")
-    return Path(workdir.value)
+    return paths.folder(workdir.value)
 
 
 def main(_: list[str]) -> None:
@@ -96,7 +162,7 @@ def main(_: list[str]) -> None:
     try:
         run()
     except UserError as error:
-        print(f"stackgan_jax: {error}", file=sys.stderr)
+        _tell(error)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nInterrupted; the same command begins again.", file=sys.stderr)

@@ -1,12 +1,15 @@
 """Devices and processes: the one-axis ('data',) mesh, its shardings, and batches placed on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stackgan_jax.errors import UserError
+
+SMALLEST = 4096  # numbers in an array that is worth splitting
 
 
 def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) -> Mesh:
@@ -22,7 +25,9 @@ def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) ->
             f"batch_size {batch_size} can't be shared equally by {devices} devices; "
             f"set --config.batch_size to {choices}, or another multiple of {devices}."
         )
-    return jax.make_mesh((devices,), ("data",), axis_types=(AxisType.Auto,), devices=described)
+    # By process, whatever the wiring: a process's part of a batch is one slice of it.
+    ordered = sorted(described or jax.devices(), key=lambda d: (d.process_index, d.id))
+    return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -33,6 +38,29 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def over_batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
     """The leading axis, or another, is split over the devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+
+def over_devices(mesh: Mesh, shapes: Any) -> Any:
+    """A sharding for each array of a tree (or its shape): split over the devices.
+
+    Each array is split along its longest axis that the devices divide (as in ZeRO-3 or FSDP), so
+    that a device keeps, and an optimiser updates, 1 / devices of it; XLA gathers it where it is
+    used. Arrays of under `SMALLEST` numbers stay whole.
+    """
+
+    def choose(leaf: Any) -> NamedSharding:
+        axes = [axis for axis, length in enumerate(leaf.shape) if length % mesh.size == 0]
+        if not axes or leaf.size < SMALLEST:
+            return replicated(mesh)
+        axis = max(axes, key=lambda axis: leaf.shape[axis])
+        return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
+
+    return jax.tree.map(choose, shapes)
+
+
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """The same arrays, whole on every device; to be called by every process."""
+    return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
 
 
 def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray], axis: int = 0) -> dict[str, jax.Array]:
@@ -62,3 +90,17 @@ def wait_for_all_processes(name: str) -> None:
         from jax.experimental import multihost_utils
 
         multihost_utils.sync_global_devices(name)
+
+
+def process_0_first(make: Callable[[], object], name: str) -> None:
+    """Returns when `make` has run in process 0 and then in all others.
+
+    What the first has made the others find, or, on disks of their own, make for themselves; so
+    `make` sees for itself whether there is something to do, and bears being run by several at once.
+    """
+    if jax.process_index() == 0:
+        make()
+    wait_for_all_processes(f"{name} by process 0")
+    if jax.process_index():
+        make()
+    wait_for_all_processes(f"{name} by all")

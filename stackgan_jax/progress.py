@@ -36,6 +36,11 @@ class Progress:
         self._background = ThreadPoolExecutor(1)  # writes pictures while the devices go on
         self._previews: list[Future] = []
 
+    def say(self, sentence: str) -> None:
+        """Prints it, once for all processes."""
+        if self._writes:
+            print(sentence, flush=True)
+
     def overview(self, parameters: Mapping[str, Any]) -> None:
         """Prints each network's parameter count; the whole table goes to parameters.txt."""
         if not self._writes:
@@ -47,8 +52,10 @@ class Progress:
             from clu import parameter_overview
         except ImportError:
             return
-        overview = parameter_overview.get_parameter_overview
-        tables = [f"{name}\n{overview(tree)}" for name, tree in parameters.items()]
+        tables = []
+        for name, tree in parameters.items():
+            table = parameter_overview.get_parameter_overview(tree, include_stats=False)
+            tables.append(f"{name}\n{table}")
         (self.workdir / "parameters.txt").write_text("\n\n".join(tables) + "\n")
 
     def count(self, first: int, count: int, metrics: Mapping[str, jax.Array]) -> int:
@@ -60,7 +67,7 @@ class Progress:
         if first == self.start:
             jax.block_until_ready(metrics)
             waited = time.monotonic() - self._began
-            print(f"First step done, {waited:.1f} s after the start.", flush=True)
+            self.say(f"First step done, {waited:.1f} s after the start.")
             self._last, self._last_done = time.monotonic(), self.done
         return self.done
 

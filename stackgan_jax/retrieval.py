@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stackgan_jax import text, towers
+from stackgan_jax import paths, text, towers
 from stackgan_jax.input_pipeline import Split
 
 FILE = "retrieval.json"
@@ -25,7 +25,7 @@ def write(workdir: str | Path, split: Split) -> dict[str, Any]:
     Of more than MOST images, evenly taken ones are measured. One process of many can do it alone.
     Raises UserError when there is no such run or it has no image tower.
     """
-    workdir, pair = Path(workdir), towers.load(workdir)
+    workdir, pair = paths.folder(workdir), towers.load(workdir)
     taken = np.arange(0, len(split), (len(split) - 1) // MOST + 1)
     captions, labels = [split.captions[i] for i in taken], split.labels[taken]
     texts = pair.embed_captions([caption for several in captions for caption in several])

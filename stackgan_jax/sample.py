@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, gan, images, learners, text
+from stackgan_jax import configuration, gan, images, learners, paths, text
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.errors import UserError
@@ -85,7 +85,7 @@ def load(workdir: str | Path, step: int | None = None) -> Sampler:
 
     Raises UserError when there is no run or no checkpoint in it, or it is a text encoder's.
     """
-    directory, config = find_run(Path(workdir))
+    directory, config = find_run(paths.folder(workdir))
     checkpoints = Checkpoints(directory / "checkpoints")
     parts = ("ema", "prior") if config.kind == "stage2" else ("ema",)
     part = checkpoints.restore_part(parts, step)

@@ -4,9 +4,10 @@ the stages of a quickstart with a report at the end."""
 import time
 from pathlib import Path
 
+import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, text
+from stackgan_jax import configuration, paths, text
 from stackgan_jax.errors import UserError
 from stackgan_jax.train import claim, train
 
@@ -46,8 +47,13 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
             stage.text_encoder = str(workdir / "text_encoder")
         if kind == "stage2":
             stage.stage1 = str(workdir / "stage1")
-        print(f"\n== {number}/{len(ORDER)} {stage.name}", flush=True)
+        _say(f"\n== {number}/{len(ORDER)} {stage.name}")
         train(stage, workdir / kind)
+    if jax.process_index():
+        return
+    if not isinstance(workdir, Path):
+        print(f"{workdir} is trained; for a report copy it to a local disk.", flush=True)
+        return
     print("\n== report", flush=True)
     page = report.write(workdir, began=began)
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
@@ -58,16 +64,15 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     if _has_text_encoder(workdir) or _has_text_encoder(config.text_encoder):
         return
     file = configs / "text_encoder.py"
-    print(
+    _say(
         f"There is no text encoder in {config.text_encoder}: training it first "
-        f"(--config={file} does this alone).",
-        flush=True,
+        f"(--config={file} does this alone)."
     )
     encoder = configuration.load(file, config.dataset)
     with encoder.unlocked():
         encoder.data = config.data
     try:
-        train(encoder, Path(config.text_encoder))
+        train(encoder, paths.folder(config.text_encoder))
     except UserError as error:
         path = f" --config.data.path={config.data.path}" if config.data.path else ""
         raise UserError(
@@ -78,7 +83,7 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
 
 def _require_stage1(config: ConfigDict, workdir: Path) -> None:
     """Stage I can take days, so a missing one is never started silently."""
-    if (workdir / "checkpoints").exists() or (Path(config.stage1) / "checkpoints").exists():
+    if (workdir / "checkpoints").exists() or (paths.folder(config.stage1) / "checkpoints").exists():
         return
     argument = f":{config.dataset}" if config.dataset else ""
     raise UserError(
@@ -86,6 +91,12 @@ def _require_stage1(config: ConfigDict, workdir: Path) -> None:
         f"`python -m stackgan_jax.main --config=configs/stage1.py{argument} "
         f"--workdir={config.stage1}`, or name another with --config.stage1."
     )
+
+
+def _say(sentence: str) -> None:
+    """Prints it, once for all processes."""
+    if jax.process_index() == 0:
+        print(sentence, flush=True)
 
 
 def _has_text_encoder(path: str | Path) -> bool:

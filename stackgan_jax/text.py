@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from stackgan_jax import paths
 from stackgan_jax.encoders import ENCODERS, Encoder
 from stackgan_jax.errors import UserError
 
@@ -46,7 +47,7 @@ def save_encoder(
         for name, arrays in {_ARRAYS: encoder.arrays(), **(beside or {})}.items():
             np.savez(made / name, **arrays)
 
-    return _write(Path(directory).absolute(), write)
+    return _write(paths.absolute(directory), write)
 
 
 def copy_encoder(source: str | Path, directory: str | Path) -> Path:
@@ -55,12 +56,18 @@ def copy_encoder(source: str | Path, directory: str | Path) -> Path:
     Raises UserError when it is missing or damaged.
     """
     load_encoder(source)
-    write = lambda made: shutil.copytree(find(source), made, dirs_exist_ok=True)
-    return _write(Path(directory).absolute(), write)
+
+    def write(made: Path) -> None:
+        for file in find(source).iterdir():
+            (made / file.name).write_bytes(file.read_bytes())
+
+    return _write(paths.absolute(directory), write)
 
 
 def _write(directory: Path, write: Callable[[Path], Any]) -> Path:
     """Calls `write` with an empty folder, which then becomes `directory`."""
+    if not isinstance(directory, Path):
+        return _upload(directory, write)
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
@@ -75,6 +82,16 @@ def _write(directory: Path, write: Callable[[Path], Any]) -> Path:
             f"The text encoder can't be written to {directory}: {error.strerror or error}; "
             "free space or choose another --workdir."
         ) from error
+    return directory
+
+
+def _upload(directory: Any, write: Callable[[Path], Any]) -> Any:
+    """`_write` for gs://, which knows no rename: what makes it an encoder comes last."""
+    with tempfile.TemporaryDirectory() as made:
+        write(Path(made))
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == _DESCRIPTION):
+            (directory / file.name).write_bytes(file.read_bytes())
     return directory
 
 
@@ -111,7 +128,7 @@ def find(path: str | Path) -> Path:
 
 
 def _directory_of(path: str | Path) -> Path | None:
-    path = Path(path).absolute()
+    path = paths.absolute(path)
     # Of an encoder, of the workdir of a stage, and of a quickstart's, whose first stage holds it.
     for directory in (path, path / DIRECTORY, path / DIRECTORY / DIRECTORY):
         if (directory / _DESCRIPTION).is_file():
@@ -125,7 +142,10 @@ def load_encoder(path: str | Path) -> Encoder:
     try:
         description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
         chosen = kind(description["encoder"], directory)
-        with np.load(directory / _ARRAYS, allow_pickle=False) as archive:
+        with (
+            (directory / _ARRAYS).open("rb") as file,
+            np.load(file, allow_pickle=False) as archive,
+        ):
             arrays = {name: archive[name] for name in archive.files}
         return chosen.restored(description, arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:

@@ -100,7 +100,7 @@ def load(path: str | Path) -> Towers:
             "can't score pictures; train one with --config=configs/text_encoder.py."
         )
     try:
-        with np.load(directory / FILE, allow_pickle=False) as archive:
+        with (directory / FILE).open("rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         fields = json.loads(str(arrays["description"]))
         image = ImageTower(fields["width"], tuple(fields["features"]))

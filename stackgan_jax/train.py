@@ -1,7 +1,7 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
+import contextlib
 import itertools
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, dispatch, learners, mesh
+from stackgan_jax import configuration, dispatch, learners, mesh, processes
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.compilation import memory_in_words
 from stackgan_jax.errors import Stopped, UserError
@@ -25,7 +25,8 @@ def train(config: ConfigDict, workdir: Path) -> Any:
 
     Returns: the final state.
     Raises:
-      UserError: the workdir belongs to another config, can't be written, or a loss became NaN.
+      UserError: the workdir belongs to another config, can't be written, is not the same folder
+        for every process, or a loss became NaN.
       Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
     """
     claim(workdir, config)
@@ -45,30 +46,31 @@ def run(
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
+    progress = Progress(config, workdir, start)
     if checkpoints.latest is not None:
         state = checkpoints.restore(state)
-        print(f"Going on from step {start:,} of {workdir}.", flush=True)
-    progress = Progress(config, workdir, start)
+        progress.say(f"Going on from step {start:,} of {workdir}.")
     progress.overview(learner.parameters(state))
     try:
-        with StopRequests() as stop:
+        with processes.StopRequests() as stop:
             for first, count, batch in _batches(learner, devices, start, config):
                 take = learner.step if count == 1 else learner.steps
                 state, metrics = take(state, batch)
                 done = progress.count(first, count, metrics)
                 last = done == config.steps
-                if done % config.log_every == 0 or last or stop.requested:
+                stopping = stop.agreed()
+                if done % config.log_every == 0 or last or stopping:
                     with progress.halt("log"):
                         progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
                     with progress.halt("preview"):
                         progress.preview(learner.preview(state))
-                if done % config.save_every == 0 or last or stop.requested:
+                if done % config.save_every == 0 or last or stopping:
                     with progress.halt("save"):
                         progress.refuse_nan()
                         checkpoints.save(done, state, progress.means)
-                if stop.requested:
-                    raise Stopped(stop.requested, done, workdir)
+                if stopping:
+                    raise Stopped(stopping, done, workdir)
                 checkpoints.check()
     finally:  # what has been begun to save is saved, whatever happened
         checkpoints.close()
@@ -81,15 +83,34 @@ def run(
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Makes `workdir` the run of `config`, or raises UserError where it is another's."""
     path = workdir / "config.json"
-    try:
+    with _writable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists():
             configuration.refuse_another(configuration.read(path), config, workdir)
         if jax.process_index() == 0:
             configuration.write(path, config)
-    except OSError as error:
+    mesh.wait_for_all_processes(f"claim {workdir}")
+    processes.refuse_if_any(
+        ""
+        if path.exists()
+        else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "
+        "on a file system that all hosts share, or on gs://."
+    )
+
+
+@contextlib.contextmanager
+def _writable(workdir: Path) -> Iterator[None]:
+    """Raises UserError for what a disk raises, or any of the libraries that reach gs://."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if isinstance(workdir, Path) and not isinstance(error, OSError):
+            raise
+        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0][:200]
         raise UserError(
-            f"The workdir {workdir} can't be written ({error.strerror}); give another --workdir."
+            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
         ) from error
 
 
@@ -113,25 +134,3 @@ def _batches(
         ahead = placed
     if ahead:
         yield ahead
-
-
-class StopRequests:
-    """Notes Ctrl-C and SIGTERM while active; a second Ctrl-C ends the process at once."""
-
-    def __init__(self):
-        self.requested: int = 0
-        self._previous = {}
-
-    def __enter__(self) -> "StopRequests":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame) -> None:
-        print(f"\n{signal.Signals(number).name}: saving, then stopping …", flush=True)
-        self.requested = number
-        signal.signal(signal.SIGINT, self._previous[signal.SIGINT])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+from stackgan_jax import mesh
 from stackgan_jax.models import layers
 
 KEY = jax.random.key(0)
@@ -55,6 +56,56 @@ def test_batch_norm_normalises_by_the_biased_variance_either_way():
     expected = (x - 4) / np.sqrt(26 / 3 + 1e-5) * variables["params"]["scale"]
     np.testing.assert_allclose(biased, expected, rtol=1e-6)
     np.testing.assert_array_equal(biased, unbiased)
+
+
+@pytest.mark.parametrize(
+    ("shape", "unbiased"), [((8, 2, 2, 3), False), ((7, 2, 2, 3), True), ((7, 3), True)]
+)
+def test_batch_norm_groups_are_normalised_each_by_itself(shape, unbiased):
+    """7 in four parts are 2, 2, 2 and 1, as torch.chunk cuts them."""
+    x = 3 + 2 * jax.random.normal(KEY, shape)
+    whole, _, stats = run_norm(x, True, unbiased_variance=unbiased, groups=4)
+    parts = [run_norm(x[i : i + 2], True, unbiased_variance=unbiased) for i in range(0, len(x), 2)]
+    expected = jnp.concatenate([output for output, _, _ in parts])
+    np.testing.assert_allclose(whole, expected, rtol=1e-4, atol=1e-5)
+    for name in ("mean", "var"):
+        mean = np.mean([updates[name] for _, _, updates in parts], axis=0)
+        np.testing.assert_allclose(stats[name], mean, rtol=1e-4)
+
+
+def test_batch_norm_gradient_stays_in_its_group():
+    x = jax.random.normal(KEY, (6, 2, 2, 3))
+    module = layers.BatchNorm(groups=3)
+    variables = module.init(KEY, x, True)
+
+    def first_group(x):
+        y, _ = module.apply(variables, x, True, mutable=["batch_stats"])
+        return jnp.sum(y[:2] ** 3)
+
+    gradient = jax.grad(first_group)(x)
+    assert np.all(gradient[:2] != 0)
+    np.testing.assert_array_equal(gradient[2:], 0)
+
+
+def test_a_group_on_one_device_asks_no_other():
+    """The outputs' program has no collective; with one group it has."""
+    devices = mesh.data_mesh(16)
+    split = mesh.over_batch(devices)
+
+    def collectives(groups):
+        module = layers.BatchNorm(groups=groups)
+        x = jnp.zeros((16, 4, 4, 8))
+        variables = module.init(KEY, x, True)
+        run = jax.jit(
+            lambda x: module.apply(variables, x, True, mutable=["batch_stats"])[0],
+            in_shardings=split,
+            out_shardings=split,
+        )
+        text = run.lower(x).compile().as_text()
+        return sum(text.count(f" {name}(") for name in ("all-reduce", "all-gather", "all-to-all"))
+
+    assert collectives(1) > 0
+    assert collectives(8) == collectives(16) == 0
 
 
 def test_batch_norm_uses_running_statistics_when_not_training():

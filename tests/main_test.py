@@ -11,6 +11,9 @@ from PIL import Image
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
+STAGE1 = f"--config={CONFIGS}/stage1.py"
+SEVERAL = ["--coordinator=localhost:1", "--num_processes=2"]
+
 
 def command(*arguments, **options):
     return subprocess.run(
@@ -45,6 +48,9 @@ def test_help_is_quick():
         (["--mode=paint"], "train|prepare|sample|report"),
         (["red"], "'red' is no option"),
         ([], "needs --config"),
+        ([STAGE1, "--process_id=1"], "--coordinator and --num_processes missing"),
+        ([STAGE1, *SEVERAL, "--process_id=2"], "--process_id=2 is none of 2 processes"),
+        ([STAGE1, *SEVERAL, "--process_id=1", "--coordinator=host"], "--coordinator=host has no"),
         (["--mode=sample"], "needs --workdir"),
         (["--mode=sample", "--workdir=none", "--text=a bird"], "There is no run in none"),
         (["--mode=report", "--workdir=none"], "There is no run in none"),

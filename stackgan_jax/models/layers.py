@@ -1,10 +1,12 @@
 """The networks' layers: convolution, batch normalisation, conditioning augmentation (sec. 3.2)."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
 from jax.ad_checkpoint import checkpoint_name
 
@@ -88,9 +90,15 @@ class BatchNorm(nn.Module):
     Statistics, γ and β are float32 whatever `dtype` x has. `unbiased_variance`: the running
     variance follows n / (n - 1) times the batch's, as PyTorch keeps it; the normalisation itself
     never does.
+
+    `groups`: the batch is cut into so many parts, each normalised by its own statistics, as by
+    programs whose devices keep theirs apart; the running ones follow the parts' mean. Parts are as
+    large as the first, the last is smaller where the batch is no multiple. A part that lies on one
+    device is normalised without a word from the others.
     """
 
     unbiased_variance: bool = False
+    groups: int = 1
     epsilon: float = 1e-5
 
     @nn.compact
@@ -100,15 +108,18 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (features,))
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, (features,))
         running_var = self.variable("batch_stats", "var", jnp.ones, (features,))
-        if train:
-            mean, var = checkpoint_name(_moments(x), KEPT)
-            if not self.is_initializing():
-                count = x.size // features
-                correction = count / max(count - 1, 1) if self.unbiased_variance else 1.0
-                self._follow(running_mean, mean)
-                self._follow(running_var, var * correction)
-        else:
-            mean, var = running_mean.value, running_var.value
+        if not train:
+            return self._normalise(x, running_mean.value, running_var.value, scale, bias)
+        parts, counts = _cut(x, self.groups)
+        mean, var = checkpoint_name(jax.vmap(_moments)(parts, counts), KEPT)
+        if not self.is_initializing():
+            corrections = counts / np.maximum(counts - 1, 1) if self.unbiased_variance else 1.0
+            self._follow(running_mean, jnp.mean(mean, 0))
+            self._follow(running_var, jnp.mean((var.T * corrections).T, 0))
+        each = jax.vmap(self._normalise, (0, 0, 0, None, None))
+        return each(parts, mean, var, scale, bias).reshape(-1, *x.shape[1:])[: len(x)]
+
+    def _normalise(self, x, mean, var, scale, bias):
         scale = scale * jax.lax.rsqrt(var + self.epsilon)
         return ((x.astype(jnp.float32) - mean) * scale + bias).astype(x.dtype)
 
@@ -116,16 +127,34 @@ class BatchNorm(nn.Module):
         running.value = DECAY * running.value + (1 - DECAY) * value
 
 
-def _moments(x):
-    """Mean and biased variance [c] over all axes but the last."""
+def _cut(x, groups):
+    """x [b, …, c] in equal parts, the last filled up with zeros: [g, ⌈b / groups⌉, …, c].
+
+    Beside it how many values of a channel each part has: [g] float32, NumPy.
+    """
+    rows = -(-len(x) // groups)
+    parts = -(-len(x) // rows)
+    sizes = np.minimum(rows, len(x) - rows * np.arange(parts))
+    if parts * rows > len(x):
+        x = jnp.pad(x, [(0, parts * rows - len(x))] + [(0, 0)] * (x.ndim - 1))
+    counts = sizes * math.prod(x.shape[1:-1])
+    return x.reshape(parts, rows, *x.shape[1:]), counts.astype(np.float32)
+
+
+def _moments(x, count):
+    """Mean and biased variance [c] over all axes but the last, of the first `count` values.
+
+    The values behind those are 0.
+    """
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
-    mean = jnp.mean(x, axes)
+    mean = jnp.sum(x, axes) / count
     if x.ndim == 2:
         # Few values, perhaps two: E[x²] - E[x]² would be mostly rounding where they lie close.
-        return mean, jnp.mean(jnp.square(x - mean), axes)
+        there = (jnp.arange(len(x)) < count)[:, None]
+        return mean, jnp.sum(jnp.square(x - mean), axes, where=there) / count
     # One pass over a large x.
-    return mean, jnp.maximum(jnp.mean(jnp.square(x), axes) - jnp.square(mean), 0)
+    return mean, jnp.maximum(jnp.sum(jnp.square(x), axes) / count - jnp.square(mean), 0)
 
 
 class ConditioningAugmentation(nn.Module):
@@ -161,6 +190,7 @@ class Block(nn.Module):
     normalise: bool = True
     slope: float | None = 0.0
     unbiased_variance: bool = False
+    batch_norm_groups: int = 1
     truncated_init: bool = True
     dtype: Any = jnp.float32
 
@@ -172,7 +202,7 @@ class Block(nn.Module):
         else:
             x = Conv(self.features, self.kernel_size, self.stride, **options)(x)
         if self.normalise:
-            x = BatchNorm(self.unbiased_variance, name="norm")(x, train)
+            x = BatchNorm(self.unbiased_variance, self.batch_norm_groups, name="norm")(x, train)
         return activate(x, self.slope)
 
 

@@ -46,13 +46,18 @@ class Generator(nn.Module):
     condition_slope: float = 0.2
     log_variance: bool = False
     unbiased_variance: bool = False
+    batch_norm_groups: int = 1
     truncated_init: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, embedding, z, epsilon, train):
         kernels = {"truncated_init": self.truncated_init, "dtype": self.dtype}
-        block = partial(Block, unbiased_variance=self.unbiased_variance, **kernels)
+        norm = {
+            "unbiased_variance": self.unbiased_variance,
+            "batch_norm_groups": self.batch_norm_groups,
+        }
+        block = partial(Block, **norm, **kernels)
         c, mu, log_sigma = ConditioningAugmentation(
             self.condition, self.condition_slope, self.log_variance, name="conditioning"
         )(embedding, epsilon)
@@ -61,7 +66,9 @@ class Generator(nn.Module):
         width = self.features << (times - 1)
         x = jnp.concatenate([z, c] if self.noise_first else [c, z], axis=-1).astype(self.dtype)
         x = Dense(4 * 4 * width, use_bias=self.dense_bias, dtype=self.dtype, name="dense")(x)
-        x = BatchNorm(self.unbiased_variance, name="norm")(x, train).reshape(-1, 4, 4, width)
+        x = BatchNorm(self.unbiased_variance, self.batch_norm_groups, name="norm")(
+            x, train
+        ).reshape(-1, 4, 4, width)
         x = Bottleneck(block, name="residual4")(x, train) if self.residual else activate(x, 0.0)
 
         for i in range(1, times if self.image_upsamples else times + 1):
@@ -100,12 +107,17 @@ class Discriminator(MatchingAware):
     logit_bias: bool = False
     unconditional_head: bool = False
     unbiased_variance: bool = False
+    batch_norm_groups: int = 1
     truncated_init: bool = True
     dtype: Any = jnp.float32
 
     def setup(self):
         kernels = {"truncated_init": self.truncated_init, "dtype": self.dtype}
-        block = partial(Block, unbiased_variance=self.unbiased_variance, **kernels)
+        norm = {
+            "unbiased_variance": self.unbiased_variance,
+            "batch_norm_groups": self.batch_norm_groups,
+        }
+        block = partial(Block, **norm, **kernels)
         times = doublings(self.size)
         linear = {times - 2} if self.linear_before_last else set()
         linear |= {times - 1} if self.residual else set()

@@ -38,13 +38,18 @@ class Generator(nn.Module):
     condition_slope: float = 0.2
     log_variance: bool = False
     unbiased_variance: bool = False
+    batch_norm_groups: int = 1
     truncated_init: bool = True
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, stage1_image, embedding, epsilon, train):
         kernels = {"truncated_init": self.truncated_init, "dtype": self.dtype}
-        block = partial(Block, unbiased_variance=self.unbiased_variance, **kernels)
+        norm = {
+            "unbiased_variance": self.unbiased_variance,
+            "batch_norm_groups": self.batch_norm_groups,
+        }
+        block = partial(Block, **norm, **kernels)
         c, mu, log_sigma = ConditioningAugmentation(
             self.condition, self.condition_slope, self.log_variance, name="conditioning"
         )(embedding, epsilon)
@@ -84,12 +89,17 @@ class Discriminator(MatchingAware):
     logit_bias: bool = False
     unconditional_head: bool = False
     unbiased_variance: bool = False
+    batch_norm_groups: int = 1
     truncated_init: bool = True
     dtype: Any = jnp.float32
 
     def setup(self):
         kernels = {"truncated_init": self.truncated_init, "dtype": self.dtype}
-        block = partial(Block, slope=0.2, unbiased_variance=self.unbiased_variance, **kernels)
+        norm = {
+            "unbiased_variance": self.unbiased_variance,
+            "batch_norm_groups": self.batch_norm_groups,
+        }
+        block = partial(Block, slope=0.2, **norm, **kernels)
         times = doublings(self.size)
         self.down = [
             block(self.features << i, kernel_size=4, stride=2, normalise=i > 0)

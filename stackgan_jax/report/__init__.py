@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 
-from stackgan_jax import augment, input_pipeline, learners, sample
+from stackgan_jax import augment, input_pipeline, learners, paths, sample
 from stackgan_jax.errors import UserError
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.report import facts, page, pictures
@@ -72,6 +72,7 @@ def write(workdir: Path, began: float | None = None) -> Path:
     Returns: the page's path.
     Raises UserError when there is no trained run in `workdir`, or it can't be written.
     """
+    paths.require_local(workdir, "The report's --workdir")
     started, workdir = time.monotonic(), Path(workdir)
     runs = facts.find_runs(workdir)
     sampler = sample.load(runs[-1].folder)

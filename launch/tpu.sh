@@ -1,0 +1,177 @@
+#!/usr/bin/env bash
+# Trains on a Cloud TPU: one machine or a pod slice.
+#
+#   launch/tpu.sh [--dry-run] COMMAND [flags of the program]
+#
+#   create                  makes the TPU; with QUEUED=1 waits in the queue for it
+#   setup                   copies this repository to every machine of it and installs it
+#   train --config=...      trains on all machines and shows the log; a lost connection stops
+#                           nothing, and `train` again comes back to it
+#   fetch                   copies the run's folder to runs/
+#   delete                  gives the TPU back
+#   all --config=...        create, setup, train, fetch, delete
+#   keep --config=...       as `all`, but a TPU that is taken away is made again, and training goes
+#                           on from the last checkpoint; for SPOT=1
+#
+# Settings, from the environment:
+#   PROJECT      the Google Cloud project
+#   ZONE         for example us-west4-a
+#   TPU_NAME     how it is to be called
+#   TPU_TYPE     for example v5litepod-4 (one machine) or v5litepod-16 (a slice of four)
+#   TPU_VERSION  the machine's software, for example v2-alpha-tpuv5-lite
+#   WORKDIR      the run's folder: gs://BUCKET/... for a slice or SPOT=1, else a path on the machine
+#   SPOT         1: cheaper, may be taken away at any time
+#   QUEUED       1: as a queued resource
+#   MAX_RESTARTS `keep` makes it again so often (100)
+#   POLL         seconds between questions about its state (30)
+
+set -euo pipefail
+# shellcheck source=launch/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+TREE=stackgan_jax # where the repository lies on the machines, below the home directory
+
+# tpus GROUP VERB ARGUMENT...: a gcloud command about TPUs, in the project and zone.
+tpus() {
+  run gcloud compute tpus "$1" "$2" "${@:3}" --project="$PROJECT" --zone="$ZONE"
+}
+
+# on_all COMMAND: runs it on every machine of the TPU.
+on_all() {
+  tpus tpu-vm ssh "$TPU_NAME" --worker=all --command="$1"
+}
+
+# state GROUP FIELD: what the cloud says of the TPU or the queued resource; nothing if it is gone.
+state() {
+  local question=(
+    gcloud compute tpus "$1" describe "$TPU_NAME" --project="$PROJECT" --zone="$ZONE"
+    --format="value($2)"
+  )
+  if [[ -n "$DRY_RUN" ]]; then
+    run "${question[@]}" >&2
+    echo ACTIVE
+  else
+    "${question[@]}" 2>/dev/null || true
+  fi
+}
+
+create() {
+  local options=(--accelerator-type="$TPU_TYPE" --runtime-version="$TPU_VERSION")
+  [[ "${SPOT:-}" != 1 ]] || options+=(--spot)
+  if [[ "${QUEUED:-}" != 1 ]]; then
+    tpus tpu-vm create "$TPU_NAME" "${options[@]}"
+    return
+  fi
+  tpus queued-resources create "$TPU_NAME" --node-id="$TPU_NAME" "${options[@]}"
+  local now
+  while now="$(state queued-resources state.state)" && [[ "$now" != ACTIVE ]]; do
+    case "$now" in
+      FAILED | SUSPENDED | SUSPENDING | "") fail "the queued resource $TPU_NAME is ${now:-gone}." ;;
+    esac
+    echo "$TPU_NAME: $now"
+    sleep "$POLL"
+  done
+}
+
+setup() {
+  local archive="${TMPDIR:-/tmp}/$TREE-$$.tar.gz"
+  run tar -C "$REPOSITORY" --exclude-vcs --exclude=./runs -czf "$archive" .
+  tpus tpu-vm scp "$archive" "$TPU_NAME:$TREE.tar.gz" --worker=all || return
+  run rm -f "$archive"
+  # The machines' own Python may be too old, so uv brings one.
+  on_all "mkdir -p $TREE && tar -C $TREE -xzf $TREE.tar.gz && cd $TREE \
+&& python3 -m pip install --user --quiet uv \
+&& python3 -m uv venv --quiet --allow-existing --python 3.12 venv \
+&& python3 -m uv pip install --quiet --python venv/bin/python -e '.[tpu]'"
+}
+
+train() {
+  local program
+  program="$(printf ' %q' launch/follow.sh running venv/bin/python -m stackgan_jax.main \
+    --coordinator=auto --workdir="$WORKDIR" "$@")"
+  on_all "cd $TREE &&$program"
+}
+
+fetch() {
+  run mkdir -p "$REPOSITORY/runs"
+  if [[ "$WORKDIR" == gs://* ]]; then
+    run gcloud storage cp --recursive "$WORKDIR" "$REPOSITORY/runs/"
+  else
+    local path="$WORKDIR"
+    [[ "$path" == /* ]] || path="$TREE/$path"
+    tpus tpu-vm scp --recurse "$TPU_NAME:$path" "$REPOSITORY/runs/" --worker=0
+  fi
+}
+
+delete() {
+  if [[ "${QUEUED:-}" == 1 ]]; then
+    tpus queued-resources delete "$TPU_NAME" --force --quiet
+  else
+    tpus tpu-vm delete "$TPU_NAME" --quiet
+  fi
+}
+
+# keep FLAG...: trains to the end on a TPU that may be taken away.
+keep() {
+  [[ "$WORKDIR" == gs://* ]] || fail "WORKDIR is '$WORKDIR'; what shall outlive a TPU that is taken \
+away has to be on gs://."
+  local restart status now
+  for ((restart = 0; restart <= MAX_RESTARTS; restart++)); do
+    status=0
+    create && setup && train "$@" || status=$?
+    if ((status == 0)); then
+      fetch
+      delete
+      return
+    fi
+    now="$(state tpu-vm state)"
+    if [[ "$now" == READY ]]; then
+      echo "$TPU_NAME is there, but the program ended with status $status; see its last lines."
+      return "$status"
+    fi
+    echo "$TPU_NAME is ${now:-gone}: making it again."
+    delete || true
+    sleep "$POLL"
+  done
+  fail "$TPU_NAME was taken away more than MAX_RESTARTS=$MAX_RESTARTS times."
+}
+
+if [[ "${1:-}" == --dry-run ]]; then
+  DRY_RUN=1
+  shift
+fi
+if (($# == 0)) || [[ "$1" == --help ]]; then
+  usage
+  exit 0
+fi
+command="$1"
+shift
+case "$command" in
+  create | setup | train | fetch | delete | all | keep) ;;
+  *) fail "unknown command '$command'; choose create, setup, train, fetch, delete, all or keep." ;;
+esac
+require PROJECT "the Google Cloud project" \
+  ZONE "for example us-west4-a" \
+  TPU_NAME "how the TPU is to be called"
+case "$command" in create | all | keep)
+  require TPU_TYPE "for example v5litepod-4" \
+    TPU_VERSION "the machine's software, for example v2-alpha-tpuv5-lite"
+  ;;
+esac
+case "$command" in train | fetch | all | keep)
+  require WORKDIR "the run's folder, for example gs://BUCKET/birds"
+  ;;
+esac
+MAX_RESTARTS="${MAX_RESTARTS:-100}"
+POLL="${POLL:-30}"
+if [[ "$command" == all ]]; then
+  create
+  trap 'echo "$TPU_NAME was not given back; launch/tpu.sh delete does that." >&2' EXIT
+  setup
+  train "$@"
+  fetch
+  delete
+  trap - EXIT
+else
+  "$command" "$@"
+fi

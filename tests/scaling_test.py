@@ -1,0 +1,52 @@
+"""The scaling page: its table is what its calculation gives, for the networks as they are."""
+
+import contextlib
+import io
+import math
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+from stackgan_jax import configuration, learners
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs/scaling.md").read_text()
+(PROGRAM,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+(TABLE,) = re.findall(r"```text\n(.*?)```", PAGE, re.DOTALL)
+
+
+def run():
+    printed, names = io.StringIO(), {}
+    with contextlib.redirect_stdout(printed):
+        exec(PROGRAM, names)
+    return printed.getvalue(), names
+
+
+def test_the_table_is_what_the_calculation_gives():
+    assert run()[0] == TABLE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", ["birds", "coco"])
+def test_parameters_and_sums_are_the_networks(dataset):
+    _, names = run()
+    prior = None
+    for stage, kind in enumerate(("stage1", "stage2"), 1):
+        config = configuration.load(ROOT / "configs" / f"{kind}.py", dataset)
+        game = learners.build(config, prior)
+        state = jax.eval_shape(lambda key, game=game: game.init(key, 1024), jax.random.key(0))
+        nets = (state.generator, state.discriminator)
+        counts = [sum(math.prod(x.shape) for x in jax.tree.leaves(net.params)) for net in nets]
+        layers = [len(jax.tree.leaves(net.batch_stats)) // 2 for net in nets]
+        # Forward and backward: the generator's layers once, the discriminator's for its own step,
+        # real, wrong and fake together, and for the generator's. The prior goes forward only.
+        sums = 2 * layers[0] + 4 * layers[1]
+        if prior is not None:
+            sums += len(jax.tree.leaves(state.prior["batch_stats"])) // 2
+        name = f"{'COCO' if dataset == 'coco' else dataset} {'I' * stage}"
+        _, _, *parameters, told = names["STEPS"][name]
+        assert told == sums
+        assert parameters == pytest.approx(counts, rel=0.005)
+        prior = config
