@@ -85,9 +85,7 @@ def _step(
         "operations": operations,
         "compiled": compilation.account(compiled),
         "operations_per_second": round(operations / median),
-        "share_of_peak": round(
-            operations / median / peaks["operations_per_second"] / devices.size, 4
-        ),
+        "share_of_peak": operations / median / peaks["operations_per_second"] / devices.size,
         "peak_memory_bytes": device.peak_memory(),
     }
 
