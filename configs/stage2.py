@@ -72,6 +72,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "rematerialise": False,  # less memory, more time
                 "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
                 "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
+                "consistency_weight": 0.0,  # of the distance from Stage I's; not in the paper
             },
             "batch_size": 32,
             "steps": 20_000,

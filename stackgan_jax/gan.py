@@ -62,7 +62,8 @@ class Gan:
     real images are mirrored at random, as published. `rematerialise`: keep only what convolutions
     and statistics gave and compute activations again for the gradients: less memory, more time.
     `matching_weight`: of the generator's distance from its sentences by `matcher`, (image,
-    embedding, key) → scalar, which isn't published and off by default.
+    embedding, key) → scalar, which isn't published and off by default. `consistency_weight`: of
+    Stage II's distance from Stage I's picture (`losses.consistency`), neither.
     """
 
     generator: nn.Module
@@ -80,6 +81,7 @@ class Gan:
     flip: bool = True
     rematerialise: bool = False
     matching_weight: float = 0.0
+    consistency_weight: float = 0.0
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
     def __post_init__(self):
@@ -88,6 +90,8 @@ class Gan:
                 f"Unknown mismatch rule {self.mismatch!r}; choose {OTHER_CLASS_IMAGE} or "
                 f"{SHIFTED_TEXT}."
             )
+        if self.consistency_weight and self.prior is None:
+            raise ValueError("consistency_weight is Stage II's: Stage I has no earlier picture")
         drawn = self.generator.size if self.prior is None else 4 * self.prior.size
         if drawn != self.discriminator.size:
             raise ValueError(
@@ -165,7 +169,8 @@ class Gan:
         `wrong_image` [b, s, s, 3], or the batch's own image i with the text of `partner[i]`, which
         needs no encoding. With the rule "shifted_text" neither is given. `matching_key` is for
         the matcher, where there is one. → the next state and float32 scalars: d_loss and its
-        parts, g_loss (adversarial), kl (unweighted), matching (unweighted, where it has a weight),
+        parts, g_loss (adversarial), kl (unweighted), matching and consistency (unweighted, where
+        they have a weight),
         g_gradient_norm, d_gradient_norm, learning_rate.
         """
         generator, discriminator, prior = state.generator, state.discriminator, state.prior
@@ -198,6 +203,10 @@ class Gan:
             matching = jax.value_and_grad(self.matcher)
             metrics["matching"], d_matching = matching(fake, embedding, matching_key)
             d_fake += self.matching_weight * d_matching.astype(d_fake.dtype)
+        if self.consistency_weight:
+            consistency = jax.value_and_grad(losses.consistency)
+            metrics["consistency"], d_consistency = consistency(fake, inputs[0])
+            d_fake += self.consistency_weight * d_consistency.astype(d_fake.dtype)
         kl, (d_mu, d_log_sigma) = jax.value_and_grad(losses.kl, (0, 1))(mu, log_sigma)
         (g_gradient,) = pull_back((d_fake, self.kl_weight * d_mu, self.kl_weight * d_log_sigma))
         generator = self._descend(generator, g_gradient, g_stats, self.generator_learning_rate)

@@ -65,6 +65,19 @@ def matching(images, texts):
     return jnp.mean(1 - jnp.sum(images * texts, axis=-1) / jnp.maximum(lengths, 1e-6))
 
 
+def consistency(image, stage1_image):
+    """How far Stage II's picture strays from Stage I's: [b, 4s, 4s, 3], [b, s, s, 3] → scalar.
+
+    The mean absolute difference once the large picture is averaged over squares. In the spirit of
+    StackGAN++'s colour consistency (Zhang et al., 2017, sec. 3.3), which compares the colours' mean
+    and covariance; the published StackGAN programs have no such term.
+    """
+    b, s, _, c = stage1_image.shape
+    factor = image.shape[1] // s
+    small = image.reshape(b, s, factor, s, factor, c).mean(axis=(2, 4))
+    return jnp.mean(jnp.abs(small - stage1_image))
+
+
 def structured_joint_embedding(queries, targets, labels):
     """Structured joint embedding loss of one direction, margin 1 (Reed et al., CVPR 2016, sec. 3).
 

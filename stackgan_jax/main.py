@@ -8,7 +8,7 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stackgan_jax import configuration, paths, supervision
+from stackgan_jax import allocator, configuration, paths, supervision
 from stackgan_jax.command_line import parse
 from stackgan_jax.errors import Stopped, UserError
 
@@ -53,6 +53,7 @@ PEER_TIMEOUT = flags.DEFINE_integer(
 def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
     if MODE.value == "train":
+        allocator.keep_freed_memory()  # before JAX's first computation
         _train()
     elif MODE.value == "prepare":
         _prepare()

@@ -119,6 +119,17 @@ def test_a_step_is_a_function_of_key_and_step():
     assert not same(first.generator.params, later.generator.params)
 
 
+def test_consistency_draws_stage2_to_stage1():
+    with pytest.raises(ValueError, match="consistency_weight is Stage II's"):
+        dataclasses.replace(STAGE1, consistency_weight=1.0)
+    game = dataclasses.replace(STAGE2, consistency_weight=1e4)
+    run, state, history = compiled(game.step), initial("stage2"), []
+    for _ in range(8):
+        state, metrics = run(state, batch(64), KEY)
+        history.append(float(metrics["consistency"]))
+    assert history[-1] < history[0]
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_matcher_moves_the_generator_alone(sign):
     darkness = lambda image, embedding, key: jnp.mean(image)

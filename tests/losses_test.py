@@ -69,6 +69,16 @@ def test_matching_is_one_minus_cosine():
     np.testing.assert_allclose(both, 0.5, atol=1e-6)
 
 
+def test_consistency_compares_averages_of_squares():
+    small = jnp.array([0.0, 1.0, 2.0, 3.0]).reshape(1, 2, 2, 1)
+    large = jnp.repeat(jnp.repeat(small, 4, axis=1), 4, axis=2)
+    assert losses.consistency(large, small) == 0
+    texture = jnp.tile(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), (4, 4))[None, ..., None]
+    np.testing.assert_allclose(losses.consistency(large + texture, small), 0, atol=1e-6)
+    np.testing.assert_allclose(losses.consistency(large + 0.5, small), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(losses.consistency(large.at[0, :4, :4].add(1), small), 0.25)
+
+
 def test_kl_is_zero_for_a_standard_normal_and_the_mean_over_dimensions():
     assert losses.kl(jnp.zeros((2, 5)), jnp.zeros((2, 5))) == 0
     mu, sigma = 1.5, 0.7

@@ -30,7 +30,7 @@ _require_packages()
 from absl import app, flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from stackgan_jax import configuration  # noqa: E402
+from stackgan_jax import allocator, configuration  # noqa: E402
 from stackgan_jax.command_line import parse  # noqa: E402
 from stackgan_jax.errors import UserError  # noqa: E402
 
@@ -60,6 +60,7 @@ def measure() -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     if PEER.value:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    allocator.keep_freed_memory()  # as training does, before JAX's first computation
     from stackgan_jax.benchmark import target, words, work
 
     subject = work.subject(CONFIG.value, configs=file.parent)
