@@ -80,9 +80,15 @@ def topology(target: str) -> list[jax.Device]:
         described = topologies.get_topology_desc(target, platform="tpu", **options)
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        hint = "pip install libtpu (the version that jax[tpu] names)" if "libtpu" in reason else ""
+        if "not installed" in reason:
+            reason, remedy = (
+                "libtpu is not installed",
+                "pip install the version that jax[tpu] names",
+            )
+        else:
+            remedy = "choose another grid"
         raise UserError(
-            f"--target={target} can't be compiled for: {reason}; {hint or 'choose another grid'}."
+            f"--target={target} can't be compiled for: {reason.rstrip('.')}; {remedy}."
         ) from error
     return described.devices
 
