@@ -27,7 +27,7 @@ def _require_packages() -> None:
 
 _require_packages()
 
-from absl import app, flags  # noqa: E402
+from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
 from stackgan_jax import allocator, configuration  # noqa: E402
@@ -83,6 +83,10 @@ def _write(path: Path, result: dict) -> None:
 
 
 def main(_: list[str]) -> None:
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.WARNING)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         measure()
     except UserError as error:
