@@ -69,12 +69,14 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
                 "flip": True,  # mirror the real images at random
+                "rematerialise": False,  # less memory, more time
                 "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
                 "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
                 "consistency_weight": 0.0,  # of the distance from Stage I's; not in the paper
             },
             "batch_size": 32,
             "steps": 20_000,
+            "steps_per_dispatch": 0,  # 0: as is best for the device
             "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 20,
             "preview_every": 100,

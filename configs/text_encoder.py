@@ -39,6 +39,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.0},
             "batch_size": 64,
             "steps": 1000,
+            "steps_per_dispatch": 0,  # 0: as is best for the device
             "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 1000,

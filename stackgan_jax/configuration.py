@@ -29,13 +29,14 @@ DATA_SETS = {
     },
 }
 # Where the data lie: the user's files (path), what is made of them (dir; "" for ~/.cache); and the
-# share of images that may be damaged.
-WHERE = {"path": "", "dir": "", "max_damaged": 0.01}
+# share of images that may be damaged; on the host or the devices while training: batches.py.
+WHERE = {"path": "", "dir": "", "max_damaged": 0.01, "residency": "auto"}
 # What may change when a run goes on: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
     (
         "name",
         "steps",
+        "steps_per_dispatch",
         "shard_state",
         "log_every",
         "preview_every",
@@ -44,6 +45,7 @@ CHANGEABLE = frozenset(
         "eval",
         "text_encoder",
         "stage1",
+        "training.rematerialise",
     )
 )
 
@@ -136,7 +138,7 @@ def _identity(config: ConfigDict) -> dict[str, Any]:
     return {
         key: value
         for key, value in flat(config).items()
-        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere
+        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere | CHANGEABLE
     }
 
 

@@ -11,10 +11,11 @@ from flax import linen as nn
 from flax import struct
 
 from stackgan_jax import augment, losses
-from stackgan_jax.models.layers import DECAY
+from stackgan_jax.models.layers import DECAY, KEPT
 
 OTHER_CLASS_IMAGE = "other_class_image"
 SHIFTED_TEXT = "shifted_text"
+MISMATCH = "mismatch"  # scope of the operations that pair images with wrong texts
 
 
 @struct.dataclass
@@ -54,14 +55,15 @@ class Gan:
     """A stage's networks and how they are trained.
 
     `prior`: the Stage-I generator when this is Stage II, else None. `mismatch`: the wrong pair is
-    the text with "other_class_image", an image of another class from the batch, or with
+    with "other_class_image" a text and an image of another class from the batch, or with
     "shifted_text" the image with its neighbour's text. `truncated_epsilon`: ε is cut at two
     deviations. `epsilon_scale`: what ε is multiplied by; 0 switches the augmentation off.
     `halve_every`: steps between halvings of the learning rates, None for never. `flip`: whether
-    real images are mirrored at random, as published. `matching_weight`: of the generator's
-    distance from its sentences by `matcher`, (image, embedding, key) → scalar, which isn't
-    published and off by default. `consistency_weight`: of Stage II's
-    distance from Stage I's picture (`losses.consistency`), neither.
+    real images are mirrored at random, as published. `rematerialise`: keep only what convolutions
+    and statistics gave and compute activations again for the gradients: less memory, more time.
+    `matching_weight`: of the generator's distance from its sentences by `matcher`, (image,
+    embedding, key) → scalar, which isn't published and off by default. `consistency_weight`: of
+    Stage II's distance from Stage I's picture (`losses.consistency`), neither.
     """
 
     generator: nn.Module
@@ -77,6 +79,7 @@ class Gan:
     halve_every: int | None = None
     ema_decay: float = 0.999
     flip: bool = True
+    rematerialise: bool = False
     matching_weight: float = 0.0
     consistency_weight: float = 0.0
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
@@ -151,7 +154,8 @@ class Gan:
         image = augment.augment(keys[0], batch["image"], self.discriminator.size, self.flip)
         partner = None
         if self.mismatch == OTHER_CLASS_IMAGE:
-            partner = augment.mismatched(keys[1], batch["label"])
+            with jax.named_scope(MISMATCH):
+                partner = augment.mismatched(keys[1], batch["label"])
         noise = self.noise(keys[2], image.shape[0])
         key = jax.random.fold_in(keys[2], 1)
         return self.update(state, image, batch["embedding"], noise, partner, matching_key=key)
@@ -161,12 +165,12 @@ class Gan:
     ):
         """The step without its randomness: D's Adam step, then G's, on one generated batch.
 
-        image: [b, s, s, 3] in [-1, 1]; embedding: [b, t]; noise: Noise. The wrong images are
-        `wrong_image` [b, s, s, 3], or the batch's own at `partner` [b], a permutation, which need
-        no encoding of their own. With the rule "shifted_text" neither is given. `matching_key` is
-        for the matcher, where there is one. → the next state and float32 scalars: d_loss and its
-        parts, g_loss (adversarial), kl (unweighted), matching and consistency
-        (unweighted, where they have a weight),
+        image: [b, s, s, 3] in [-1, 1]; embedding: [b, t]; noise: Noise. The wrong pairs have
+        `wrong_image` [b, s, s, 3], or the batch's own image i with the text of `partner[i]`, which
+        needs no encoding. With the rule "shifted_text" neither is given. `matching_key` is for
+        the matcher, where there is one. → the next state and float32 scalars: d_loss and its
+        parts, g_loss (adversarial), kl (unweighted), matching and consistency (unweighted, where
+        they have a weight),
         g_gradient_norm, d_gradient_norm, learning_rate.
         """
         generator, discriminator, prior = state.generator, state.discriminator, state.prior
@@ -175,11 +179,11 @@ class Gan:
         def draw(params):
             return _apply(self.generator, params, generator.batch_stats, *inputs, True)
 
-        outputs, pull_back, g_stats = jax.vjp(draw, generator.params, has_aux=True)
+        outputs, pull_back, g_stats = jax.vjp(self._lean(draw), generator.params, has_aux=True)
         fake, mu, log_sigma = outputs
         condition = embedding if self.discriminator.project else mu
 
-        d_loss = jax.value_and_grad(self._discriminator_loss, has_aux=True)
+        d_loss = jax.value_and_grad(self._lean(self._discriminator_loss), has_aux=True)
         (_, (metrics, d_stats)), d_gradient = d_loss(
             discriminator.params,
             discriminator.batch_stats,
@@ -193,7 +197,7 @@ class Gan:
             discriminator, d_gradient, d_stats, self.discriminator_learning_rate
         )
 
-        g_loss = jax.value_and_grad(self._generator_loss, has_aux=True)
+        g_loss = jax.value_and_grad(self._lean(self._generator_loss), has_aux=True)
         (g_loss, d_stats), d_fake = g_loss(fake, discriminator, condition)
         if self.matching_weight:
             matching = jax.value_and_grad(self.matcher)
@@ -276,10 +280,12 @@ class Gan:
             return real[:-1], condition[1:]
         if wrong_image is not None:
             return apply(wrong_image, method="encode"), condition
-        # A permutation of the batch has the batch's statistics: the features are the batch's,
-        # permuted, and the running statistics take the same step towards them once more.
+        # With partners that are a permutation these are the pairs of each text with its partner's
+        # image, but it is texts, which are small, that move between devices. The images' statistics
+        # are the batch's, and the running ones take the same step towards them once more.
         apply.repeat()
-        return real[partner], condition
+        with jax.named_scope(MISMATCH):
+            return real, condition[partner]
 
     def _generator_loss(self, fake, discriminator, condition):
         apply = _Threaded(self.discriminator, discriminator.params, discriminator.batch_stats)
@@ -288,6 +294,12 @@ class Gan:
         if self.discriminator.unconditional_head:
             logits.append(self._judge_image(discriminator.params, features))
         return losses.generator(*logits), apply.stats
+
+    def _lean(self, function):
+        """`function`, of which with `rematerialise` only the costly results are kept."""
+        if not self.rematerialise:
+            return function
+        return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
 
     def _judge_image(self, params, features):
         return self.discriminator.apply({"params": params}, features, method="judge_image")

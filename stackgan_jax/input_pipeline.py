@@ -1,16 +1,14 @@
-"""From a data set to batches: decode once, keep on disk, and stream batches that depend on
-nothing but (seed, step).
+"""From a data set to a decoded split: decode once, keep on disk.
 
 A split is decoded once to load size into one memory-mapped uint8 array, so that any number of
 images streams in bounded memory, an epoch's order is a true permutation, and a resumed run takes
-up the next batch at once. `tf.data` reads ahead of the accelerator.
+up the next batch at once. `batches` draws from it.
 """
 
 import dataclasses
-import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +16,12 @@ import jax
 import numpy as np
 
 from stackgan_jax import configuration, datasets, mesh, paths
+from stackgan_jax.batches import CaptionEmbeddings
 from stackgan_jax.datasets import preparation
 from stackgan_jax.errors import UserError
 
 DATA = "data.json"  # in a run: what its data were
 EMBEDDED_AT_ONCE = 1 << 13  # captions, so that memory is bounded
-Batch = Mapping[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _noted(workdir: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
-def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
+def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
     """The embeddings of every caption of a split, computed once and kept beside it."""
     path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
 
@@ -126,132 +124,11 @@ def embed_captions(split: Split, encoder: Any) -> "CaptionEmbeddings":
     return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
 
 
-def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> "CaptionEmbeddings":
+def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> CaptionEmbeddings:
     """What `read` makes of every caption of a split, `[captions, …]`."""
     flat = [caption for captions in split.captions for caption in captions]
     counts = [len(captions) for captions in split.captions]
     return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
-
-
-@dataclasses.dataclass(frozen=True)
-class CaptionEmbeddings:
-    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
-
-    flat: np.ndarray
-    offsets: np.ndarray
-
-    def mean_of(self, image: int, count: int, rng: np.random.Generator) -> np.ndarray:
-        """`[t]`: the mean over `count` captions of an image, drawn without replacement."""
-        captions = int(self.offsets[image + 1] - self.offsets[image])
-        chosen = rng.permutation(captions)[:count]
-        return self.flat[self.offsets[image] + chosen].mean(axis=0)
-
-
-def image_text_batches(
-    split: Split,
-    embeddings: CaptionEmbeddings,
-    batch_size: int,
-    captions_per_image: int,
-    seed: int,
-    start: int,
-    stop: int,
-) -> Iterator[Batch]:
-    """This process's part of the batches of steps `start` to `stop` for the GANs.
-
-    Yields `image` uint8 `[b, L, L, 3]`, `embedding` float32 `[b, t]`, `label` int32 `[b]`.
-    Each epoch visits every image at most once, in an order drawn from (seed, epoch).
-    """
-    if len(split) < batch_size:
-        raise UserError(
-            f"batch_size {batch_size} is more than the {len(split)} images of {split.directory}; "
-            f"set --config.batch_size to {len(split)} or less."
-        )
-    part = _part_of_this_process(batch_size)
-
-    def make(step: int) -> Batch:
-        images = epoch_order(seed, step, batch_size, len(split))[part]
-        chosen = [
-            embeddings.mean_of(image, captions_per_image, np.random.default_rng((seed, 1, step, i)))
-            for i, image in enumerate(images, part.start)
-        ]
-        return {
-            "image": split.images[images],
-            "embedding": np.stack(chosen).astype(np.float32),
-            "label": split.labels[images],
-        }
-
-    return _read_ahead(make, start, stop)
-
-
-def joint_embedding_batches(
-    split: Split,
-    tokens: "CaptionEmbeddings",
-    batch_size: int,
-    seed: int,
-    start: int,
-    stop: int,
-) -> Iterator[Batch]:
-    """This process's part of the batches for the joint embedding: as many classes as can be.
-
-    Every item is of another class, or each class comes evenly often where there are fewer classes
-    than items. Where all images are of one class, each is a class of its own.
-
-    Args:
-      tokens: what the text tower reads of each caption.
-
-    Yields `image` uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label`.
-    """
-    several = len(np.unique(split.labels)) > 1
-    labels = split.labels if several else np.arange(len(split), dtype=np.int32)
-    classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    part = _part_of_this_process(batch_size)
-
-    def make(step: int) -> Batch:
-        rng = np.random.default_rng((seed, 2, step))
-        rounds, rest = divmod(batch_size, len(classes))
-        chosen = [*range(len(classes))] * rounds + [*rng.choice(len(classes), rest, replace=False)]
-        images = np.array([rng.choice(classes[c]) for c in chosen])
-        captions = rng.integers(tokens.offsets[images], tokens.offsets[images + 1])
-        images, captions = images[part], captions[part]
-        return {
-            "image": split.images[images],
-            "tokens": tokens.flat[captions],
-            "label": labels[images],
-        }
-
-    return _read_ahead(make, start, stop)
-
-
-def epoch_order(seed: int, step: int, batch_size: int, images: int) -> np.ndarray:
-    """`[batch_size]` indices of the images of a step; the rest of an epoch is dropped."""
-    epoch, position = divmod(step, images // batch_size)
-    return _permutation(seed, epoch, images)[position * batch_size : (position + 1) * batch_size]
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, images: int) -> np.ndarray:
-    return np.random.default_rng((seed, 0, epoch)).permutation(images)
-
-
-def _part_of_this_process(batch_size: int) -> slice:
-    share = batch_size // jax.process_count()
-    return slice(jax.process_index() * share, (jax.process_index() + 1) * share)
-
-
-def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """`make(start) … make(stop - 1)`, computed ahead by tf.data in order."""
-    import tensorflow as tf
-
-    tf.config.set_visible_devices([], "GPU")
-    example = make(start)
-    types = [tf.as_dtype(value.dtype) for value in example.values()]
-    steps = tf.data.Dataset.range(start, stop).map(
-        lambda step: tf.numpy_function(lambda s: list(make(int(s)).values()), [step], types),
-        num_parallel_calls=2,
-        deterministic=True,
-    )
-    for values in steps.prefetch(2).as_numpy_iterator():
-        yield dict(zip(example, values, strict=True))
 
 
 def _open(directory: Path) -> Split:

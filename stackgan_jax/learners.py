@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import (
     augment,
+    batches,
     configuration,
+    dispatch,
     gan,
     images,
     input_pipeline,
@@ -29,6 +31,7 @@ from stackgan_jax.models import convolution, stage1, stage2
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
+DTYPES = ("float32", "bfloat16")  # of activations; parameters, statistics, losses are float32
 STAGE1_CONFIG = "stage1.json"  # in a Stage-II run: the config of the Stage I that it goes on from
 
 
@@ -48,7 +51,9 @@ class Learner:
     Attributes:
       init: key → state, on the devices.
       step: (state, batch) → (state, scalars); the state is given away.
-      batches: (start, stop) → this process's part of each batch.
+      steps: (state, batches stacked) → (state, scalars stacked): several steps in one dispatch.
+      together: how many steps one dispatch should hold; 1 for `step` alone.
+      batches: (start, stop) → this process's part of what `step` takes for a batch.
       parameters: state → network name → its parameters.
       preview: state → a page, always of the same captions and noise; None for nothing to see.
       finish: called with the final state; None for nothing to do.
@@ -56,10 +61,12 @@ class Learner:
 
     init: Callable[[jax.Array], Any]
     step: Callable[[Any, Mapping[str, jax.Array]], tuple[Any, Mapping[str, jax.Array]]]
-    batches: Callable[[int, int], Iterator[input_pipeline.Batch]]
+    batches: Callable[[int, int], Iterator[batches.Batch]]
     parameters: Callable[[Any], Mapping[str, Any]]
     preview: Callable[[Any], Preview] | None = None
     finish: Callable[[Any], None] | None = None
+    steps: Callable[[Any, Mapping[str, jax.Array]], tuple[Any, Mapping[str, jax.Array]]] = None
+    together: int = 1
 
 
 def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -68,29 +75,6 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     Raises UserError when what the config needs (data, encoder, Stage I) is missing or unfit.
     """
     return KINDS[config.kind](config, workdir, devices)
-
-
-def _on(
-    config: ConfigDict, devices: jax.sharding.Mesh, init: Callable, step: Callable, *given: Any
-) -> tuple[Callable, Callable]:
-    """`init` and `step` compiled for a mesh: batches split, states donated.
-
-    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
-    """
-    everywhere, split = mesh.replicated(devices), mesh.over_batch(devices)
-    states = everywhere
-    if config.get("shard_state", False):
-        states = mesh.over_devices(devices, jax.eval_shape(init, *given))
-    return (
-        jax.jit(init, out_shardings=states),
-        jax.jit(
-            step,
-            in_shardings=(states, split),
-            out_shardings=(states, everywhere),
-            donate_argnums=0,
-            compiler_options=convolution.compiler_options(),
-        ),
-    )
 
 
 def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -107,12 +91,8 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     else:
         tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    init, step = _on(
-        config,
-        devices,
-        lambda key: joint.init(key, tokens.flat[:1]),
-        lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
-        key,
+    source = batches.joint_embedding(
+        split.images, split.labels, tokens, config.batch_size, config.seed
     )
 
     def finish(state: Any) -> None:
@@ -122,10 +102,13 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
             retrieval.write(workdir, test)
 
     return Learner(
-        init=init,
-        step=step,
-        batches=lambda start, stop: input_pipeline.joint_embedding_batches(
-            split, tokens, config.batch_size, config.seed, start, stop
+        **dispatch.compiled(
+            config,
+            devices,
+            source,
+            lambda key: joint.init(key, tokens.flat[:1]),
+            lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+            key,
         ),
         parameters=lambda state: {
             f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
@@ -172,32 +155,36 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     if encoder.trainable:
         input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
+    test = input_pipeline.load(config.data, "test", augment.load_size(size))
+    _, first = np.unique(test.labels, return_index=True)
+    captions = [test.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
+    source = batches.image_text(
+        split.images,
+        split.labels,
+        embeddings,
+        config.batch_size,
+        config.captions_per_image,
+        config.seed,
+    )
     key = jax.random.key(config.seed)
-    init, step = _on(
+    compiled = dispatch.compiled(
         config,
         devices,
+        source,
         lambda key, prior: game.init(key, encoder.width, prior),
         lambda state, batch: game.step(state, batch, key),
         key,
         prior_variables,
     )
+    init = compiled.pop("init")
     return Learner(
+        **compiled,
         init=lambda key: init(key, prior_variables),
-        step=step,
-        batches=lambda start, stop: input_pipeline.image_text_batches(
-            split,
-            embeddings,
-            config.batch_size,
-            config.captions_per_image,
-            config.seed,
-            start,
-            stop,
-        ),
         parameters=lambda state: {
             "Generator": state.generator.params,
             "Discriminator": state.discriminator.params,
         },
-        preview=_previewer(config, game, encoder, devices),
+        preview=previewer(config, game, captions, encoder.embed(captions), devices),
     )
 
 
@@ -244,6 +231,8 @@ def _matched(game: gan.Gan, encoder: text.Encoder, workdir: Path) -> gan.Gan:
 
 def _typed(fields: ConfigDict) -> dict[str, Any]:
     """A network's fields, the precision given as a name."""
+    if fields.dtype not in DTYPES:
+        raise UserError(f"Unknown dtype {fields.dtype!r}; choose from {', '.join(DTYPES)}.")
     return {**fields, "dtype": jax.numpy.dtype(fields.dtype)}
 
 
@@ -276,14 +265,14 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
     return configuration.read(own), saved["ema"]
 
 
-def _previewer(
-    config: ConfigDict, game: gan.Gan, encoder: text.Encoder, devices: jax.sharding.Mesh
+def previewer(
+    config: ConfigDict,
+    game: gan.Gan,
+    captions: Sequence[str],
+    embedding: np.ndarray,
+    devices: jax.sharding.Mesh,
 ) -> Callable[[Any], Preview]:
-    """Draws the first test captions, one of each class, with noise that stays the same."""
-    split = input_pipeline.load(config.data, "test", augment.load_size(game.discriminator.size))
-    _, first = np.unique(split.labels, return_index=True)
-    captions = [split.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
-    embedding = encoder.embed(captions)
+    """Draws these captions, whose embeddings are `[n, t]`, with noise that stays the same."""
     noise = game.noise(jax.random.key(config.seed), len(captions))
     draw = jax.jit(
         lambda state: game.generate(state, embedding, *noise),

@@ -10,6 +10,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from stackgan_jax import allocator, configuration, paths, supervision
+from stackgan_jax.command_line import parse
 from stackgan_jax.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -74,8 +75,9 @@ def run() -> None:
     elif MODE.value == "prepare":
         _prepare()
     elif MODE.value == "sample":
-        from stackgan_jax import sample
+        from stackgan_jax import compilation, sample
 
+        compilation.keep_compiled()
         sample.sample(
             _given(WORKDIR, "sample"),
             TEXT.value or [],
@@ -101,13 +103,15 @@ def _train() -> None:
     given = _given(WORKDIR, "train") if WORKDIR.value else f"runs/{CONFIG.value.name}"
     workdir = paths.folder(given)
     if not _is_one_of_several():
-        from stackgan_jax import stages
+        from stackgan_jax import compilation, stages
 
+        compilation.keep_compiled()
         stages.run(CONFIG.value, workdir, configs=file.parent)
         return
     supervision.supervise(str(workdir))  # before JAX starts its threads
-    from stackgan_jax import mesh, processes, stages
+    from stackgan_jax import compilation, mesh, processes, stages
 
+    compilation.keep_compiled()
     try:
         processes.join(
             COORDINATOR.value or "auto", NUM_PROCESSES.value, PROCESS_ID.value, PEER_TIMEOUT.value
@@ -206,20 +210,11 @@ def _given(workdir: flags.FlagHolder, mode: str) -> Path:
 
 
 def _parse(arguments: list[str]) -> list[str]:
-    """absl's flag parsing, with one sentence for a config that is missing or lacks a field."""
+    """The flags; --mode=evaluate without --config gets the config that is `config.eval` alone."""
     evaluates = re.search(r"(^|\0)--?mode[=\0]evaluate(\0|$)", "\0".join(arguments))
     if evaluates and not any(re.match("--?config(=|$)", each) for each in arguments):
         arguments = [arguments[0], f"--config={EVALUATION_CONFIG}", *arguments[1:]]
-    try:
-        rest = app.parse_flags_with_usage(arguments)
-    except UserError as error:
-        raise SystemExit(f"stackgan_jax: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-        reason = str(error).strip().strip("'\"").splitlines()[0]
-        raise SystemExit(f"stackgan_jax: the command line can't be used: {reason}") from error
-    if len(rest) > 1:
-        raise SystemExit(f"stackgan_jax: {rest[1]!r} is no option; options begin with --.")
-    return rest
+    return parse(arguments)
 
 
 def main(_: list[str]) -> None:

@@ -1,6 +1,6 @@
 """Devices and processes: the one-axis ('data',) mesh, its shardings, and batches placed on it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -12,12 +12,12 @@ from stackgan_jax.errors import UserError
 SMALLEST = 4096  # numbers in an array that is worth splitting
 
 
-def data_mesh(batch_size: int) -> Mesh:
-    """The mesh of all devices of all processes, axis `data`.
+def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh of all devices of all processes, or of described ones, axis `data`.
 
     Raises UserError when `batch_size` can't be shared equally by the devices.
     """
-    devices = jax.device_count()
+    devices = jax.device_count() if described is None else len(described)
     if batch_size % devices:
         below, above = batch_size // devices * devices, -(-batch_size // devices) * devices
         choices = f"{below} or {above}" if below else f"{above}"
@@ -26,7 +26,7 @@ def data_mesh(batch_size: int) -> Mesh:
             f"set --config.batch_size to {choices}, or another multiple of {devices}."
         )
     # By process, whatever the wiring: a process's part of a batch is one slice of it.
-    ordered = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    ordered = sorted(described or jax.devices(), key=lambda d: (d.process_index, d.id))
     return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
@@ -35,9 +35,9 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def over_batch(mesh: Mesh) -> NamedSharding:
-    """The leading axis is split over the devices."""
-    return NamedSharding(mesh, PartitionSpec("data"))
+def over_batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """The leading axis, or another, is split over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
 def over_devices(mesh: Mesh, shapes: Any) -> Any:
@@ -63,9 +63,12 @@ def gathered(mesh: Mesh, tree: Any) -> Any:
     return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
 
 
-def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """This process's part of a batch, `[b / processes, …]` each, as global arrays `[b, …]`."""
-    sharding = over_batch(mesh)
+def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray], axis: int = 0) -> dict[str, jax.Array]:
+    """This process's part of a batch, `[b / processes, …]` each, as global arrays `[b, …]`.
+
+    `axis` is the one that runs over the batch: 1 for batches that are stacked.
+    """
+    sharding = over_batch(mesh, axis)
     return {
         name: jax.make_array_from_process_local_data(sharding, value)
         for name, value in batch.items()
@@ -98,6 +101,15 @@ def on_host(tree: Any) -> Any:
     from jax.experimental import multihost_utils
 
     return multihost_utils.process_allgather(tree, tiled=True)
+
+
+def place_everywhere(mesh: Mesh, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+    """Arrays that every process has, as global arrays that every device holds whole."""
+    sharding = replicated(mesh)
+    return {
+        name: jax.make_array_from_process_local_data(sharding, np.asarray(value), value.shape)
+        for name, value in arrays.items()
+    }
 
 
 def wait_for_all_processes(name: str) -> None:

@@ -1,10 +1,8 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
 import contextlib
-import json
-import math
-import time
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +10,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, images, learners, mesh, processes, running, tensorboard
+from stackgan_jax import configuration, dispatch, learners, mesh, processes, running
 from stackgan_jax.checkpoint import Checkpoints
+from stackgan_jax.compilation import memory_in_words
 from stackgan_jax.errors import Stopped, UserError
-from stackgan_jax.evaluate.while_training import in_training
-
-PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
+from stackgan_jax.evaluate.while_training import InTraining, in_training
+from stackgan_jax.progress import Progress
 
 
 def train(config: ConfigDict, workdir: Path) -> Any:
@@ -39,8 +37,23 @@ def train(config: ConfigDict, workdir: Path) -> Any:
 
 def _train(config: ConfigDict, workdir: Path) -> Any:
     devices = mesh.data_mesh(config.batch_size)
-    learner = learners.create(config, workdir, devices)
-    evaluation = in_training(config, workdir)
+    with memory_in_words(config.batch_size):
+        learner = learners.create(config, workdir, devices)
+        state, _ = run(learner, config, workdir, devices, in_training(config, workdir))
+    return state
+
+
+def run(
+    learner: learners.Learner,
+    config: ConfigDict,
+    workdir: Path,
+    devices: jax.sharding.Mesh,
+    evaluation: InTraining | None = None,
+) -> tuple[Any, dict[str, list[float]]]:
+    """`train` with a learner that is there already, and an evaluation where one is due.
+
+    Returns: the final state, and `Progress.halts`.
+    """
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
     start = checkpoints.latest or 0
@@ -51,23 +64,27 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
     progress.overview(learner.parameters(state))
     try:
         with processes.StopRequests() as stop:
-            for step, batch in _batches(learner, devices, start, config.steps):
-                state, metrics = learner.step(state, batch)
-                done = progress.count(step, metrics)
+            for first, count, batch in _batches(learner, devices, start, config):
+                take = learner.step if count == 1 else learner.steps
+                state, metrics = take(state, batch)
+                done = progress.count(first, count, metrics)
                 last = done == config.steps
                 stopping = stop.agreed()
                 if done % config.log_every == 0 or last or stopping:
-                    progress.report()
+                    with progress.halt("log"):
+                        progress.report()
                 if learner.preview and (done % config.preview_every == 0 or last):
-                    progress.preview(learner.preview(state))
+                    with progress.halt("preview"):
+                        progress.preview(learner.preview(state))
                 scores = {}
                 due = evaluation and (done % config.eval.every == 0 or last) and not stopping
                 if due:
                     progress.refuse_nan()
                     scores = evaluation(done, state, stop.asked)
                 if done % config.save_every == 0 or last or due or stopping:
-                    progress.refuse_nan()
-                    checkpoints.save(done, state, progress.means | scores)
+                    with progress.halt("save"):
+                        progress.refuse_nan()
+                        checkpoints.save(done, state, progress.means | scores)
                 if stopping:
                     raise Stopped(stopping, done, workdir)
                 checkpoints.check()
@@ -76,7 +93,7 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
         progress.close()
     if learner.finish:
         learner.finish(state)
-    return state
+    return state, progress.halts
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:
@@ -117,136 +134,24 @@ def _writable(workdir: Path) -> Iterator[None]:
 
 
 def _batches(
-    learner: learners.Learner, devices: jax.sharding.Mesh, start: int, stop: int
-) -> Iterator[tuple[int, dict[str, jax.Array]]]:
-    """(step, batch on the devices), one batch being transferred while another is used."""
+    learner: learners.Learner, devices: jax.sharding.Mesh, start: int, config: ConfigDict
+) -> Iterator[tuple[int, int, dict[str, jax.Array]]]:
+    """(first step, how many, their batch or batches stacked on the devices), each group being
+    transferred while the one before is used."""
     ahead = None
-    for step, batch in enumerate(learner.batches(start, stop), start):
-        placed = (step, mesh.place_batch(devices, batch))
+    batches = learner.batches(start, config.steps)
+    ends = [config.log_every, config.preview_every, config.save_every]
+    if "eval" in config and config.eval.every:
+        ends.append(config.eval.every)
+    for first, count in dispatch.groups(start, config.steps, learner.together, ends):
+        group = list(itertools.islice(batches, count))
+        if count == 1:
+            placed = (first, 1, mesh.place_batch(devices, group[0]))
+        else:
+            stacked = jax.tree.map(lambda *arrays: np.stack(arrays), *group)
+            placed = (first, count, mesh.place_batch(devices, stacked, axis=1))
         if ahead:
             yield ahead
         ahead = placed
     if ahead:
         yield ahead
-
-
-class Progress:
-    """What a run tells: a line on the terminal, metrics.jsonl, TensorBoard, previews."""
-
-    def __init__(self, config: ConfigDict, workdir: Path, start: int):
-        self.config, self.workdir, self.start, self.done = config, workdir, start, start
-        self.means: dict[str, float] = {}
-        self._pending: list[tuple[int, Mapping[str, jax.Array]]] = []
-        self._writes = jax.process_index() == 0
-        self._log = workdir / "metrics.jsonl"
-        self._seconds = _keep_log_until(self._log, start) if self._writes else 0.0
-        self._began = self._last = time.monotonic()
-        self._last_done = start
-        self._tensorboard = tensorboard.writer(workdir) if self._writes else None
-
-    def say(self, sentence: str) -> None:
-        """Prints it, once for all processes."""
-        if self._writes:
-            print(sentence, flush=True)
-
-    def overview(self, parameters: Mapping[str, Any]) -> None:
-        """Prints each network's parameter count; the whole table goes to parameters.txt."""
-        if not self._writes:
-            return
-        from clu import parameter_overview
-
-        tables = []
-        for name, tree in parameters.items():
-            print(f"{name}: {parameter_overview.count_parameters(tree):,} parameters", flush=True)
-            table = parameter_overview.get_parameter_overview(tree, include_stats=False)
-            tables.append(f"{name}\n{table}")
-        (self.workdir / "parameters.txt").write_text("\n\n".join(tables) + "\n")
-        print("Compiling the training step …", flush=True)
-
-    def count(self, step: int, metrics: Mapping[str, jax.Array]) -> int:
-        """Notes a step's metrics without waiting for them; returns how many steps are done."""
-        self._pending.append((step, metrics))
-        self.done = step + 1
-        if self.done == self.start + 1:
-            jax.block_until_ready(metrics)
-            waited = time.monotonic() - self._began
-            self.say(f"Compiled, first step done ({waited:.1f} s).")
-            self._last, self._last_done = time.monotonic(), self.done
-        return self.done
-
-    def refuse_nan(self) -> None:
-        """Raises UserError naming the first loss and step that is not finite, if any."""
-        fetched = [(step, jax.device_get(metrics)) for step, metrics in self._pending]
-        for step, metrics in fetched:
-            for name, value in metrics.items():
-                if not np.isfinite(value):
-                    raise UserError(
-                        f"{name} became {value} at step {step}; the run was stopped and nothing "
-                        f"was saved after that. Earlier checkpoints are in {self.workdir}: go on "
-                        "from them with a smaller learning rate, or another seed."
-                    )
-        if fetched:
-            names = fetched[0][1]
-            self.means = {n: float(np.mean([m[n] for _, m in fetched])) for n in names}
-        self._pending.clear()
-
-    def report(self) -> None:
-        """Prints, and writes to the logs, the means since the last report."""
-        self.refuse_nan()
-        now = time.monotonic()
-        steps_per_second = (self.done - self._last_done) / max(now - self._last, 1e-9)
-        self._last, self._last_done = now, self.done
-        if not self._writes:
-            return
-        losses = "  ".join(f"{name} {value:.4g}" for name, value in self.means.items())
-        remaining = self.config.steps - self.done
-        rate = ""
-        if steps_per_second:
-            rate = (
-                f" | {steps_per_second:.3g} steps/s, "
-                f"{steps_per_second * self.config.batch_size:.0f} images/s"
-                f" | ETA {_clock(remaining / steps_per_second)}"
-            )
-        steps = f"{self.config.name} {self.done:,}/{self.config.steps:,}"
-        print(f"{steps} | {losses}{rate}", flush=True)
-        line = {"step": self.done, "seconds": self._seconds + now - self._began, **self.means}
-        with self._log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(line) + "\n")
-        if self._tensorboard:
-            self._tensorboard.write_scalars(
-                self.done, {**self.means, "steps_per_second": steps_per_second}
-            )
-
-    def preview(self, page: learners.Preview) -> None:
-        """Writes a page of pictures, as a PNG and to TensorBoard with its captions."""
-        if not self._writes:
-            return
-        grid = images.captioned_grid(page.rows, page.captions, page.headings, cell=PREVIEW_CELL)
-        folder = self.workdir / "previews"
-        folder.mkdir(exist_ok=True)
-        images.save_png(folder / f"step_{self.done:07d}.png", grid)
-        if self._tensorboard:
-            self._tensorboard.write_images(self.done, {"preview": grid[None]})
-            self._tensorboard.write_texts(self.done, {"captions": "\n\n".join(page.captions)})
-
-    def close(self) -> None:
-        if self._tensorboard:
-            self._tensorboard.close()
-
-
-def _keep_log_until(log: Path, step: int) -> float:
-    """Drops lines after `step` (of a run that ended before it saved); returns seconds so far."""
-    if not log.exists():
-        return 0.0
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    kept = [line for line in lines if line["step"] <= step]
-    log.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-    return kept[-1]["seconds"] if kept else 0.0
-
-
-def _clock(seconds: float) -> str:
-    """Seconds as h:mm:ss."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

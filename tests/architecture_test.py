@@ -34,7 +34,9 @@ def test_the_import_graph_has_no_cycle():
     assert not below, f"these import each other: {sorted(map(str, below))}"
 
 
-@pytest.mark.parametrize("module", ["learners", "sample", "convert", "train", "gan", "evaluate"])
+@pytest.mark.parametrize(
+    "module", ["learners", "sample", "convert", "train", "gan", "evaluate", "benchmark.here"]
+)
 def test_imports_without_tensorflow(module):
     program = (
         "import sys\n"

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stackgan_jax import configuration, datasets, input_pipeline, sample, stages, text
+from stackgan_jax import batches, configuration, datasets, input_pipeline, sample, stages, text
 from stackgan_jax.datasets import folder_layouts, preparation
 from stackgan_jax.datasets.annotations import clean
 from stackgan_jax.errors import UserError
@@ -538,9 +538,9 @@ def test_a_large_table_of_captions_is_kept_as_it_is(mine):
 def test_fewer_images_than_a_batch_get_a_sentence(mine):
     folder_of(mine, 10)
     split = prepared(mine)
-    embeddings = input_pipeline.CaptionEmbeddings(np.zeros((9, 4), np.float32), np.arange(10))
-    with pytest.raises(UserError, match=r"batch_size 64 is more than the 9 images .* to 9"):
-        next(input_pipeline.image_text_batches(split, embeddings, 64, 1, 0, 0, 1))
+    embeddings = batches.CaptionEmbeddings(np.zeros((9, 4), np.float32), np.arange(10))
+    with pytest.raises(UserError, match=r"batch_size 64 is more than the .* 9 images; .* to 9"):
+        batches.image_text(split.images, split.labels, embeddings, 64, 1, 0)
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from stackgan_jax import configuration, input_pipeline
+from stackgan_jax import batches, configuration, input_pipeline
 
 
 class Peak:
@@ -42,7 +42,7 @@ def main(path, cache, load_size):
     prepared = time.monotonic() - began
     preparing = peak.take()
     for step in range(len(split) // 64):
-        split.images[input_pipeline.epoch_order(0, step, 64, len(split))].sum()
+        split.images[batches.epoch_order(0, step, 64, len(split))].sum()
     told = {"images": len(split), "preparing": preparing, "streaming": peak.take()}
     print(json.dumps(told | {"seconds": round(prepared, 1), "processor": time.process_time()}))
 

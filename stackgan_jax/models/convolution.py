@@ -129,9 +129,10 @@ def _transposed_backward(x, expanded, cotangent):
     return dx, kernel_gradient(cotangent, expanded, x, 2, HALVING)
 
 
-def compiler_options() -> dict[str, Any]:
-    """What `jax.jit(..., compiler_options=...)` should get on the default backend."""
-    return dict(_accepted_cpu_options()) if jax.default_backend() == "cpu" else {}
+def compiler_options(platform: str | None = None) -> dict[str, Any]:
+    """What `jax.jit(..., compiler_options=...)` should get; None is the default backend."""
+    cpu = (platform or jax.default_backend()) == "cpu"
+    return dict(_accepted_cpu_options()) if cpu else {}
 
 
 @functools.cache

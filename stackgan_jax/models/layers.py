@@ -8,10 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
+from jax.ad_checkpoint import checkpoint_name
 
 from stackgan_jax.models import convolution
 
 KERNEL_STDDEV = 0.02
+KEPT = "kept"  # The name of what is not computed twice where memory is saved.
 DECAY = 0.9  # Of the running statistics; PyTorch calls it a momentum of 0.1.
 
 
@@ -60,7 +62,7 @@ class Conv(nn.Module):
         shape = (self.kernel_size, self.kernel_size, x.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.truncated_init), shape)
         x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        x = convolution.conv(x, kernel, self.stride, self.padding)
+        x = checkpoint_name(convolution.conv(x, kernel, self.stride, self.padding), KEPT)
         if self.use_bias:
             x = x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return x
@@ -77,7 +79,8 @@ class UpsampleConv(nn.Module):
     def __call__(self, x):
         shape = (3, 3, x.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.truncated_init), shape)
-        return convolution.upsample_conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        x = convolution.upsample_conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        return checkpoint_name(x, KEPT)
 
 
 class BatchNorm(nn.Module):
@@ -108,7 +111,7 @@ class BatchNorm(nn.Module):
         if not train:
             return self._normalise(x, running_mean.value, running_var.value, scale, bias)
         parts, counts = _cut(x, self.groups)
-        mean, var = jax.vmap(_moments)(parts, counts)
+        mean, var = checkpoint_name(jax.vmap(_moments)(parts, counts), KEPT)
         if not self.is_initializing():
             corrections = counts / np.maximum(counts - 1, 1) if self.unbiased_variance else 1.0
             self._follow(running_mean, jnp.mean(mean, 0))

@@ -1,0 +1,92 @@
+"""What is measured: a config's networks and step, on random pictures, captions and weights."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from stackgan_jax import augment, batches, configuration, dispatch, gan, learners
+from stackgan_jax.errors import UserError
+
+EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
+PUBLISHED_EMBEDDING = 1024
+PICTURES = 1024
+CAPTIONS = 10  # of a picture
+CLASSES = 150
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A config and the game that it describes."""
+
+    config: ConfigDict
+    game: gan.Gan
+    embedding: int
+
+    @property
+    def dtype(self) -> str:
+        return str(self.config.generator.dtype)
+
+    def step(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        return self.game.step(state, batch, jax.random.key(self.config.seed))
+
+    def init(self, key: jax.Array) -> gan.GanState:
+        return self.game.init(key, self.embedding)
+
+    def source(self, pictures: int = PICTURES) -> batches.Source:
+        """Random pictures at load size, each with its captions' embeddings."""
+        rng = np.random.default_rng(0)
+        size = augment.load_size(self.game.discriminator.size)
+        images = rng.integers(0, 256, (pictures, size, size, 3), np.uint8)
+        flat = rng.standard_normal((pictures * CAPTIONS, self.embedding), np.float32)
+        offsets = np.arange(pictures + 1) * CAPTIONS
+        return batches.image_text(
+            images,
+            rng.integers(0, CLASSES, pictures).astype(np.int32),
+            batches.CaptionEmbeddings(flat, offsets),
+            self.config.batch_size,
+            self.config.captions_per_image,
+            self.config.seed,
+        )
+
+    def learner(self, devices: jax.sharding.Mesh) -> learners.Learner:
+        """What the training loop takes, with previews."""
+        captions = [f"caption {i}" for i in range(learners.PREVIEW_CAPTIONS)]
+        embedding = np.zeros((len(captions), self.embedding), np.float32)
+        return learners.Learner(
+            **dispatch.compiled(
+                self.config, devices, self.source(self.pictures()), self.init, self.step
+            ),
+            parameters=lambda state: {
+                "Generator": state.generator.params,
+                "Discriminator": state.discriminator.params,
+            },
+            preview=learners.previewer(self.config, self.game, captions, embedding, devices),
+        )
+
+    def pictures(self) -> int:
+        return max(PICTURES, self.config.batch_size)
+
+
+def subject(config: ConfigDict, configs: Path) -> Subject:
+    """The subject of a stage's config; UserError for another kind, or fields that don't fit.
+
+    `configs` is the folder with the `stage1.py` that a Stage II goes on from.
+    """
+    if config.get("kind") not in learners.NETWORKS:
+        kinds = " or ".join(learners.NETWORKS)
+        raise UserError(
+            f"The benchmark measures a stage, config.kind {kinds}, not "
+            f"{config.get('kind', 'several at once')!r}; give --config=configs/stage1.py."
+        )
+    prior = None
+    if config.kind == "stage2":
+        prior = configuration.load(configs / "stage1.py", config.get("dataset", ""))
+        prior.generator.dtype = config.generator.dtype
+        prior.generator.size = config.discriminator.size // 4
+    game = learners.build(config, prior)
+    width = EMBEDDING.get(config.get("dataset"), PUBLISHED_EMBEDDING)
+    return Subject(config, game, width)
