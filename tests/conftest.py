@@ -6,9 +6,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-# Before JAX starts: the tests' networks are tiny, and compiling them takes longer than running.
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
-
 import jax
 import pytest
 from ml_collections import ConfigDict
