@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, paths, text
+from stackgan_jax import configuration, datasets, paths, text
 from stackgan_jax.errors import UserError
 from stackgan_jax.train import claim, train
 
@@ -28,6 +28,7 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
         return
     if config.kind not in ORDER:
         raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
+    datasets.source(config.data)  # refused, if at all, before anything is written
     if config.kind != "text_encoder":
         _provide_text_encoder(config, workdir, configs)
     if config.kind == "stage2":

@@ -130,11 +130,10 @@ def test_consistency_draws_stage2_to_stage1():
     assert history[-1] < history[0]
 
 
-@pytest.mark.parametrize("sign", [1, -1])
-def test_a_matcher_moves_the_generator_alone(sign):
+def test_a_matcher_moves_the_generator_alone():
     darkness = lambda image, embedding, key: jnp.mean(image)
     # A weight beside which the judge's gradient is nothing.
-    game = dataclasses.replace(STAGE1, matcher=darkness, matching_weight=1e6 * sign)
+    game = dataclasses.replace(STAGE1, matcher=darkness, matching_weight=1e6)
     before, key = initial("stage1"), jax.random.key(5)
     plain, metrics = step("stage1")(before, KEY)
     after, matched = compiled(game.step)(before, batch(), KEY)
@@ -142,7 +141,7 @@ def test_a_matcher_moves_the_generator_alone(sign):
     assert matched.keys() - metrics.keys() == {"matching"}
     draw = compiled(lambda state: game.generate(state, *inputs, use_ema=False)["stage1"].mean())
     inputs = (batch()["embedding"], *STAGE1.noise(key, 8)[:2])
-    assert sign * (draw(before) - draw(after)) > 0
+    assert draw(after) < draw(before)
 
 
 @pytest.mark.parametrize("name", ["stage1", "coco"])
@@ -194,6 +193,7 @@ def test_a_permutation_of_the_batch_equals_the_images_themselves():
     assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["stage1", "coco"])
 def test_activations_computed_again_change_nothing(name):
     image, embedding, noise = update_inputs(32)

@@ -225,7 +225,7 @@ def assert_moved_alike(run, before, after, ddof, least):
 # ------------------------------------------------------------ TensorFlow: birds and flowers
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_tensorflow_weights_come_back_exactly(stage):
     run = tensorflow_run(stage)
     again = published.to_tensorflow(run.variables, run.networks)
@@ -331,7 +331,7 @@ def test_tensorflow_stage2_trajectory():
 # ------------------------------------------------------------ PyTorch: COCO
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_pytorch_weights_come_back_exactly(stage):
     run = pytorch_run(stage)
     again = {

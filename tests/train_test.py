@@ -30,7 +30,9 @@ def run(config, workdir):
     return train.train(config, workdir)
 
 
-@pytest.mark.parametrize("kind", ["text_encoder", "stage1", "stage2"])
+@pytest.mark.parametrize(
+    "kind", ["text_encoder", "stage1", pytest.param("stage2", marks=pytest.mark.slow)]
+)
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(kind, runs, small_config, tmp_path):
     sources = {"text_encoder": str(runs / "text_encoder"), "stage1": str(runs / "stage1")}
     changes = {key: value for key, value in sources.items() if key != kind}
@@ -156,9 +158,7 @@ def test_a_missing_stage_one_is_not_started_silently(runs, small_config, tmp_pat
 
 def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
     config = small_config("stage1", text_encoder=str(runs / "text_encoder"), batch_size=64)
-    with pytest.raises(UserError, match="more than the 36 images"):
+    with pytest.raises(UserError, match="more than the data set's 36 images"):
         run(config, tmp_path / "images")
-    with pytest.raises(UserError, match="as many classes"):
-        run(small_config("text_encoder", batch_size=16), tmp_path / "classes")
     with pytest.raises(UserError, match="batch_size 12 can't be shared equally by 8 devices"):
         run(small_config("text_encoder", batch_size=12), tmp_path / "devices")
