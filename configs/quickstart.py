@@ -38,19 +38,20 @@ def get_config() -> ConfigDict:
         stage.captions_per_image = 1
     stage1.generator.features = stage1.discriminator.features = 24
     stage1.training.update(
-        discriminator_learning_rate=6e-4, matching_weight=30.0, halve_every=1_500, ema_decay=0.998
+        discriminator_learning_rate=6e-4, matching_weight=30.0, halve_every=1_200, ema_decay=0.998
     )
-    stage1.update(batch_size=16, steps=3000, log_every=100, preview_every=500, save_every=1000)
+    stage1.update(batch_size=16, steps=2400, log_every=100, preview_every=500, save_every=1000)
 
     stage2.generator.update(features=12, residual_blocks=2)
     stage2.discriminator.features = 8
     stage2.training.update(
         discriminator_learning_rate=8e-4,
-        matching_weight=20.0,
+        matching_weight=40.0,
         consistency_weight=60.0,
-        ema_decay=0.99,
+        halve_every=600,
+        ema_decay=0.995,
     )
-    stage2.update(batch_size=8, steps=1200, log_every=50, preview_every=200, save_every=300)
+    stage2.update(batch_size=8, steps=1400, log_every=50, preview_every=200, save_every=300)
     return ConfigDict(
         {"name": "quickstart", "text_encoder": text_encoder, "stage1": stage1, "stage2": stage2}
     )
