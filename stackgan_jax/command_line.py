@@ -12,7 +12,10 @@ def parse(arguments: list[str]) -> list[str]:
     except UserError as error:
         raise SystemExit(f"stackgan_jax: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError, OSError, ImportError) as error:
-        reason = str(error).strip().strip("'\"").splitlines()[0]
+        # str() of a KeyError, alone or wrapped, quotes its message.
+        told = error.args[0] if error.args else error
+        told = told.args[0] if isinstance(told, KeyError) else told
+        reason = "; ".join(str(told).strip().splitlines()[:2])
         raise SystemExit(f"stackgan_jax: the command line can't be used: {reason}") from error
     if len(rest) > 1:
         raise SystemExit(f"stackgan_jax: {rest[1]!r} is no option; options begin with --.")

@@ -29,10 +29,10 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
     if config.kind not in ORDER:
         raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
     datasets.source(config.data)  # refused, if at all, before anything is written
+    if config.kind == "stage2":
+        _require_stage1(config, workdir)  # before a text encoder is trained for nothing
     if config.kind != "text_encoder":
         _provide_text_encoder(config, workdir, configs)
-    if config.kind == "stage2":
-        _require_stage1(config, workdir)
     train(config, workdir)
 
 
