@@ -277,7 +277,8 @@ class Gan:
     def _wrong(self, apply, real, condition, partner, wrong_image):
         """The wrong pair's features and condition."""
         if self.mismatch == SHIFTED_TEXT:
-            return real[:-1], condition[1:]
+            with jax.named_scope(MISMATCH):
+                return real[:-1], condition[1:]
         if wrong_image is not None:
             return apply(wrong_image, method="encode"), condition
         # With partners that are a permutation these are the pairs of each text with its partner's
