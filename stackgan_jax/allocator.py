@@ -8,17 +8,17 @@ every 4 KiB of them: half the time of a step of narrow networks.
 import ctypes
 
 # glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
-# Larger blocks still come from the system: the work on them dwarfs the faults, and holes as large
-# between the blocks kept would be a waste.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+# Larger blocks still come from the system, and so does what doesn't fit the 64 MiB of a thread's
+# arena: the work on them dwarfs the faults.
 _LARGEST = 1 << 30
 
 
 def keep_freed_memory() -> bool:
     """Has this process reuse freed memory from now on → whether its C library can (glibc does).
 
-    Call it before the first computation: threads keep the arenas that they already have. The
-    process then stays as large as it was at its largest.
+    The process then stays as large as it was at its largest. Threads keep arenas of their own: in
+    one for all of them they wait for each other, and a step of narrow networks takes twice as long.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
@@ -26,4 +26,4 @@ def keep_freed_memory() -> bool:
         return False
     # glibc before 2.35 refuses so high a threshold, but can be kept from mapping blocks at all.
     inside = mallopt(_M_MMAP_THRESHOLD, _LARGEST) or mallopt(_M_MMAP_MAX, 0)
-    return bool(inside and mallopt(_M_TRIM_THRESHOLD, -1) and mallopt(_M_ARENA_MAX, 1))
+    return bool(inside and mallopt(_M_TRIM_THRESHOLD, -1))

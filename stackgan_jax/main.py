@@ -70,7 +70,7 @@ PEER_TIMEOUT = flags.DEFINE_integer(
 def run() -> None:
     """Dispatches on --mode; imports what the mode needs only then."""
     if MODE.value == "train":
-        allocator.keep_freed_memory()  # before JAX's first computation
+        allocator.keep_freed_memory()
         _train()
     elif MODE.value == "prepare":
         _prepare()

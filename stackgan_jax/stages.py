@@ -1,6 +1,7 @@
 """Which trainings a config asks for, in order: one stage, its missing text encoder first, or all
 the stages of a quickstart with a report at the end."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -42,14 +43,17 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
 
     began = time.monotonic()
     claim(workdir, config)
-    for number, kind in enumerate(ORDER, 1):
-        stage = config[kind].copy_and_resolve_references()
-        if kind != "text_encoder":
-            stage.text_encoder = str(workdir / "text_encoder")
-        if kind == "stage2":
-            stage.stage1 = str(workdir / "stage1")
-        _say(f"\n== {number}/{len(ORDER)} {stage.name}")
-        train(stage, workdir / kind)
+    with contextlib.ExitStack() as beside:
+        for number, kind in enumerate(ORDER, 1):
+            stage = config[kind].copy_and_resolve_references()
+            if kind != "text_encoder":
+                stage.text_encoder = str(workdir / "text_encoder")
+            if kind == "stage2":
+                stage.stage1 = str(workdir / "stage1")
+            _say(f"\n== {number}/{len(ORDER)} {stage.name}")
+            if kind == "stage1" and jax.process_count() == 1 and isinstance(workdir, Path):
+                beside.enter_context(report.classifier_ahead(stage.data, workdir / "report"))
+            train(stage, workdir / kind)
     if jax.process_index():
         return
     if not isinstance(workdir, Path):

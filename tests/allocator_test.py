@@ -13,7 +13,7 @@ if sys.argv[1] == "keep":
     assert allocator.keep_freed_memory()
 import jax
 import jax.numpy as jnp
-x = jnp.ones((64 << 20) // 4)
+x = jnp.ones((40 << 20) // 4)
 add = jax.jit(lambda x: x + 1)
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -145,13 +145,14 @@ def test_collectives_are_read_from_a_compiled_program():
 
 @pytest.mark.slow
 def test_everything_is_measured():
-    result = here.measure(tiny(), ("step", "input", "sampling", "training"), 0.2, None)
+    result = here.measure(tiny(), ("step", "input", "sampling", "training", "inception"), 0.2, None)
     step = result["train_step"]
     assert step["images_per_second"] == pytest.approx(8e3 / step["milliseconds"]["median"], 1e-2)
     assert step["operations"] > 1e6 and 0 < step["share_of_peak"] < 1
     assert result["input"]["host"]["images_per_second"] > 0
     assert result["input"]["device"]["images_per_second"] > 0
     assert result["sampling"]["images_per_second"] > 0
+    assert result["inception"]["images_per_second"] > 0
     training = result["training"]
     assert training["images_per_second"] > 0
     assert all(seconds > 0 for seconds in training["seconds_of_one"].values())

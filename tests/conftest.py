@@ -1,23 +1,30 @@
 """Eight virtual CPU devices for every test, and small runs that several of them share."""
 
 import atexit
+import fcntl
 import os
 import shutil
 import tempfile
+import types
 from pathlib import Path
 
 import jax
 import pytest
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, stages
+from stackgan_jax import configuration, dispatch, stages
+from stackgan_jax.models import convolution
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 
-# What one test has compiled another doesn't compile again; processes that tests start neither.
-COMPILED = tempfile.mkdtemp(prefix="stackgan_jax-compiled-")
-atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
+# What one test has compiled another doesn't compile again; processes that tests start neither, nor
+# do pytest-xdist's workers, which inherit the folder.
+COMPILED = os.environ.get("STACKGAN_JAX_TESTS_COMPILED")
+if not COMPILED:
+    COMPILED = tempfile.mkdtemp(prefix="stackgan_jax-compiled-")
+    os.environ["STACKGAN_JAX_TESTS_COMPILED"] = COMPILED
+    atexit.register(shutil.rmtree, COMPILED, ignore_errors=True)
 for name, value in {
     "jax_compilation_cache_dir": COMPILED,
     "jax_persistent_cache_min_compile_time_secs": 0.0,
@@ -26,13 +33,26 @@ for name, value in {
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
 
+# Steps of a few small networks take longer to optimise than to run.
+_options = convolution.compiler_options
+dispatch.convolution = types.SimpleNamespace(
+    compiler_options=lambda platform: {**_options(platform), "xla_backend_optimization_level": 0}
+)
+
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.fixture(scope="session")
-def data_dir(tmp_path_factory):
-    """Where the tests' data sets are prepared, once."""
-    return tmp_path_factory.mktemp("data")
+def shared(tmp_path_factory):
+    """A folder that pytest-xdist's workers have in common."""
+    root = tmp_path_factory.getbasetemp()
+    return root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+
+@pytest.fixture(scope="session")
+def data_dir(shared):
+    """Where the tests' data sets are prepared, once: who comes second waits."""
+    return shared / "data"
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +84,17 @@ def small_config(data_dir):
 
 
 @pytest.fixture(scope="session")
-def runs(tmp_path_factory, small_config):
-    """A folder with four steps of each stage: text_encoder/, stage1/ and stage2/."""
-    folder = tmp_path_factory.mktemp("runs")
-    for kind in stages.ORDER:
-        earlier = {}
-        if kind != "text_encoder":
-            earlier["text_encoder"] = str(folder / "text_encoder")
-        if kind == "stage2":
-            earlier["stage1"] = str(folder / "stage1")
-        stages.run(small_config(kind, **earlier), folder / kind, CONFIGS)
+def runs(shared, small_config):
+    """A folder with four steps of each stage: text_encoder/, stage1/ and stage2/; only to read."""
+    folder, done = shared / "runs", shared / "runs.done"
+    with (shared / "runs.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for kind in () if done.exists() else stages.ORDER:
+            earlier = {}
+            if kind != "text_encoder":
+                earlier["text_encoder"] = str(folder / "text_encoder")
+            if kind == "stage2":
+                earlier["stage1"] = str(folder / "stage1")
+            stages.run(small_config(kind, **earlier), folder / kind, CONFIGS)
+        done.touch()
     return folder

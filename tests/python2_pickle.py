@@ -53,7 +53,8 @@ def _text(value):
     if isinstance(value, bytes):
         return b"S" + repr(value)[1:].encode() + b"\n"
     if isinstance(value, str):
-        return b"V" + value.encode("raw-unicode-escape").replace(b"\n", b"\\u000a") + b"\n"
+        value = value.replace("\\", "\\u005c").replace("\n", "\\u000a")
+        return b"V" + value.encode("raw-unicode-escape") + b"\n"
     if value is None:
         return b"N"
     inside = [_text(item) for item in value]

@@ -4,6 +4,7 @@ import dataclasses
 import html.parser
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -141,6 +142,33 @@ def test_the_same_workdir_gives_the_same_report(stage1, trainings):
 def test_seconds_of_the_whole_quickstart(stage1, trainings):
     report.write(stage1, began=time.monotonic() - 1000)
     assert 1000 < read(stage1)["seconds"] < 1100
+
+
+def test_the_classifier_trained_beside_the_stages_is_the_reports(stage1, trainings):
+    data = configuration.read(stage1 / "config.json").data
+    with report.classifier_ahead(data, stage1 / "report"):
+        pass
+    assert len(trainings) == 1
+    report.write(stage1)
+    assert len(trainings) == 1
+
+
+def test_stages_that_fail_end_the_classifiers_training(small_config, tmp_path, monkeypatch):
+    begun, steps = threading.Event(), []
+
+    def endless(*images, progress, **options):
+        begun.set()
+        while True:
+            time.sleep(0.01)
+            steps.append(1)
+            progress(len(steps), 10**9)
+
+    monkeypatch.setattr(attributes, "train", endless)
+    data = small_config("stage1").data
+    with pytest.raises(KeyboardInterrupt), report.classifier_ahead(data, tmp_path / "report"):
+        assert begun.wait(60)
+        raise KeyboardInterrupt
+    assert steps and not list((tmp_path / "report").glob("classifier*"))
 
 
 def test_of_a_stage1_run_alone(stage1, trainings):

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 NEEDED = ("absl", "flax", "jax", "ml_collections", "numpy", "optax", "orbax")
-PARTS = ("step", "input", "sampling", "training")
+PARTS = ("step", "input", "sampling", "training", "inception")
 
 
 def _require_packages() -> None:
@@ -60,7 +60,7 @@ def measure() -> None:
         os.environ["JAX_PLATFORMS"] = "cpu"
     if PEER.value:
         os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    allocator.keep_freed_memory()  # as training does, before JAX's first computation
+    allocator.keep_freed_memory()  # as training does
     from stackgan_jax.benchmark import target, words, work
 
     subject = work.subject(CONFIG.value, configs=file.parent)

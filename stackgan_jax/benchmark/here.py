@@ -1,4 +1,5 @@
-"""Measures on this machine: the step (beside a peer's), the input, sampling, whole training."""
+"""Measures on this machine: the step (beside a peer's), the input, sampling, whole training, and
+how fast evaluation reads pictures."""
 
 import json
 import tempfile
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from stackgan_jax import batches, compilation, learners, mesh, sample, train
+from stackgan_jax import batches, compilation, inception, learners, mesh, sample, train
 from stackgan_jax.benchmark import device, peer, timing, work
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution
@@ -22,7 +23,7 @@ def measure(
     """All the figures, as the JSON file has them.
 
     Args:
-      what: some of "step", "input", "sampling", "training".
+      what: some of "step", "input", "sampling", "training", "inception".
       seconds: for how long each is repeated.
       peer_name: "pytorch", or None for no comparison.
     """
@@ -46,6 +47,11 @@ def measure(
         if "training" in what:
             learner = learner or subject.learner(devices)
             result["training"] = _training(subject, devices, learner, seconds, result)
+        if "inception" in what:
+            settings = config.eval
+            result["inception"] = inception.images_per_second(
+                settings.batch_size, subject.game.discriminator.size, settings.dtype, seconds
+            )
     return result
 
 

@@ -33,6 +33,12 @@ def lines(result: dict[str, Any]) -> Iterator[str]:
         yield f"sampling, {result['sampling']['batch_size']} at once: {_speed(result['sampling'])}"
     if "training" in result:
         yield from _training(result["training"])
+    if "inception" in result:
+        reading = result["inception"]
+        yield (
+            f"Inception, {reading['batch_size']} at once, {reading['dtype']}: "
+            f"{reading['images_per_second']:.5g} images/s of {reading['size']} pixels"
+        )
     if "target" in result:
         yield from _target(result)
 

@@ -5,18 +5,20 @@ import contextlib
 import dataclasses
 import functools
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from stackgan_jax import augment, input_pipeline, learners, paths, sample
 from stackgan_jax.errors import UserError
 from stackgan_jax.input_pipeline import Split
 from stackgan_jax.report import facts, page, pictures
-from stackgan_jax.report.accuracy import Judgement, judge
+from stackgan_jax.report.accuracy import Judgement, judge, trained
 from stackgan_jax.report.page import Example, Strip
 from stackgan_jax.report.pictures import Nearest, Unseen
 from stackgan_jax.sample import Sampler
@@ -100,6 +102,37 @@ def write(workdir: Path, began: float | None = None) -> Path:
         _save(folder / "index.html", html)
     print(f"Report in {time.monotonic() - started:.0f} s: {folder / 'index.html'}", flush=True)
     return folder / "index.html"
+
+
+@contextlib.contextmanager
+def classifier_ahead(data: ConfigDict, folder: Path) -> Iterator[None]:
+    """Trains the classifier that a report in `folder` needs, on cores that the block leaves idle.
+
+    The block's end waits for it, its failure ends it. What goes wrong with it is for the report.
+    """
+    failed = threading.Event()
+
+    def heed(done: int, steps: int) -> None:
+        if failed.is_set():
+            raise InterruptedError
+
+    def train() -> None:
+        with contextlib.suppress(UserError, InterruptedError):
+            load = functools.partial(input_pipeline.load, data)
+            with _told(folder):
+                folder.mkdir(parents=True, exist_ok=True)
+            if load("test", augment.load_size(COMPARED)).attributes:
+                trained(load, folder, SEED, heed)
+
+    thread = threading.Thread(target=train, name="attribute classifier")
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        failed.set()
+        raise
+    finally:
+        thread.join()
 
 
 def measure(sampler: Sampler, folder: Path) -> Measured:

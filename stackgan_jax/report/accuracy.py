@@ -92,8 +92,16 @@ def judge(
     return Judgement(classifier.accuracy, classifier.judged, wanted, shares, read)
 
 
-def trained(load: Callable[[str, int], Split], folder: Path, seed: int) -> attributes.Judge:
-    """The classifier kept in `folder`, or a new one where there is none of these data."""
+def trained(
+    load: Callable[[str, int], Split],
+    folder: Path,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> attributes.Judge:
+    """The classifier kept in `folder`, or a new one where there is none of these data.
+
+    `progress` is `attributes.train`'s, and tells on the terminal by default.
+    """
     size = augment.load_size(attributes.WORKING_SIZE)
     training, held_out = load("train", size), load("test", size)
     digest = hashlib.sha256(np.ascontiguousarray(held_out.images))
@@ -102,14 +110,15 @@ def trained(load: Callable[[str, int], Split], folder: Path, seed: int) -> attri
         return attributes.load(path)
     except UserError:  # not there yet, or of another version
         pass
-    print("Training the attribute classifier …", flush=True)
+    if progress is None:
+        print("Training the attribute classifier …", flush=True)
     classifier = attributes.train(
         training.images,
         training.attributes,
         held_out.images,
         held_out.attributes,
         seed=seed,
-        progress=_Progress(),
+        progress=progress or _Progress(),
     )
     classifier.save(path)
     return classifier
