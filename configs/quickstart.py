@@ -46,12 +46,11 @@ def get_config() -> ConfigDict:
     stage2.discriminator.features = 8
     stage2.training.update(
         discriminator_learning_rate=8e-4,
-        matching_weight=40.0,
+        matching_weight=30.0,
         consistency_weight=60.0,
-        halve_every=600,
-        ema_decay=0.995,
+        ema_decay=0.99,
     )
-    stage2.update(batch_size=8, steps=1200, log_every=50, preview_every=200, save_every=300)
+    stage2.update(batch_size=8, steps=1000, log_every=50, preview_every=200, save_every=300)
     return ConfigDict(
         {"name": "quickstart", "text_encoder": text_encoder, "stage1": stage1, "stage2": stage2}
     )

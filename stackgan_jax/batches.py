@@ -170,7 +170,7 @@ def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:
     if wanted not in RESIDENCIES:
         choices = ", ".join(RESIDENCIES)
         raise UserError(f"Unknown config.data.residency {wanted!r}; choose from {choices}.")
-    device = devices.devices.flat[0]
+    device = devices.local_devices[0]  # others don't tell of their memory
     memory = (device.memory_stats() or {}).get("bytes_limit")
     if wanted == "device" and memory and source.held_bytes > memory:
         raise UserError(

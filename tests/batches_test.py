@@ -145,7 +145,7 @@ class _Device:
 
 class _Mesh:
     def __init__(self, memory):
-        self.devices = np.array([_Device(memory)])
+        self.local_devices = [_Device(memory)]
 
 
 def test_an_accelerator_holds_what_fits():

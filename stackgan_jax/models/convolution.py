@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stackgan_jax.models import cpu_convolution
-from stackgan_jax.models.cpu_convolution import HALVING, kernel_gradient, plain
+from stackgan_jax.models.cpu_convolution import HALVING, expand, kernel_gradient, plain
 
 FORMS = ("naive", "phases", "transposed")
 # XLA gives the CPU's convolutions to YNNPACK, whose weight gradients crawl; dots may stay there.
@@ -84,49 +84,42 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None = None) -> j
         raise ValueError(f"upsample_conv takes a 3x3 kernel, not one of shape {kernel.shape}.")
     if form == "naive":
         return plain(jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2), kernel, 1, "SAME")
-    return _upsample_conv(x, _expand(kernel), form)
-
-
-def _expand(kernel):
-    """The 3x3 kernel convolved with a 2x2 box and turned: [3, 3, c, o] → [4, 4, o, c]."""
-    for axis in (0, 1):
-        first, middle, last = (lax.slice_in_dim(kernel, i, i + 1, axis=axis) for i in range(3))
-        kernel = jnp.concatenate([last, middle + last, first + middle, first], axis=axis)
-    return jnp.swapaxes(kernel, 2, 3)
+    return _upsample_conv(x, kernel, form)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _upsample_conv(x, expanded, form):
+def _upsample_conv(x, kernel, form):
     if form == "phases":
-        return cpu_convolution.double(x, expanded)
+        return cpu_convolution.double(x, expand(kernel))
     if form == "transposed":
-        return _transposed(x, expanded)
-    return lax.platform_dependent(x, expanded, cpu=cpu_convolution.double, default=_transposed)
+        return _transposed(x, kernel)
+    return lax.platform_dependent(x, kernel, cpu=cpu_convolution.upsample, default=_transposed)
 
 
-def _upsample_conv_forward(x, expanded, form):
-    return _upsample_conv(x, expanded, form), (x, expanded)
+def _upsample_conv_forward(x, kernel, form):
+    return _upsample_conv(x, kernel, form), (x, kernel)
 
 
 def _upsample_conv_backward(form, residuals, cotangent):
     return lax.platform_dependent(
-        *residuals, cotangent, cpu=cpu_convolution.double_backward, default=_transposed_backward
+        *residuals, cotangent, cpu=cpu_convolution.upsample_backward, default=_transposed_backward
     )
 
 
 _upsample_conv.defvjp(_upsample_conv_forward, _upsample_conv_backward)
 
 
-def _transposed(x, expanded):
+def _transposed(x, kernel):
     # cuDNN's fast path wants the transpose of a convolution as XLA writes it, not lhs_dilation.
     b, h, w, _ = x.shape
-    y = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, expanded.shape[2]), x.dtype)
-    return jax.linear_transpose(lambda y: plain(y, expanded, 2, HALVING), y)(x)[0]
+    y = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
+    return jax.linear_transpose(lambda y: plain(y, expand(kernel), 2, HALVING), y)(x)[0]
 
 
-def _transposed_backward(x, expanded, cotangent):
+def _transposed_backward(x, kernel, cotangent):
+    expanded, contract = jax.vjp(expand, kernel)
     dx = plain(cotangent, expanded, 2, HALVING)
-    return dx, kernel_gradient(cotangent, expanded, x, 2, HALVING)
+    return dx, *contract(kernel_gradient(cotangent, expanded, x, 2, HALVING))
 
 
 def compiler_options(platform: str | None = None) -> dict[str, Any]:

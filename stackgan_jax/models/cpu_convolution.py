@@ -1,7 +1,7 @@
 """Convolution on CPUs: exact rewritings of what XLA's CPU backend does slowly (StackGAN, sec. 3.4).
 
-`double` and `halve` are each other's transpose: up-blocks and the gradients of down-blocks are
-`double`, down-blocks and the gradients of up-blocks `halve`.
+`double` and `halve` are each other's transpose: large up-blocks and the gradients of down-blocks
+are `double`, down-blocks and the gradients of large up-blocks `halve`.
 """
 
 import jax
@@ -53,10 +53,32 @@ def backward(x, kernel, cotangent, stride, padding):
     return transpose(cotangent)[0], dkernel
 
 
-def double_backward(x, kernel, cotangent):
-    """The gradients of `double` by x and kernel."""
+def expand(kernel):
+    """A 3x3 kernel convolved with a 2x2 box and turned: [3, 3, c, o] → [4, 4, o, c].
+
+    Nearest x2 and that 3x3 convolution are `double` by it.
+    """
+    for axis in (0, 1):
+        first, middle, last = (lax.slice_in_dim(kernel, i, i + 1, axis=axis) for i in range(3))
+        kernel = jnp.concatenate([last, middle + last, first + middle, first], axis=axis)
+    return jnp.swapaxes(kernel, 2, 3)
+
+
+def upsample(x, kernel):
+    """Nearest x2, then convolution: x [b, h, w, c], kernel [3, 3, c, o] → [b, 2h, 2w, o]."""
+    if _is_small(x, kernel):
+        return _upsample_by_product(x, kernel)
+    return double(x, expand(kernel))
+
+
+def upsample_backward(x, kernel, cotangent):
+    """The gradients of `upsample` by x and kernel."""
     x, cotangent = _stored(x, cotangent)
-    return halve(cotangent, kernel), kernel_gradient(cotangent, kernel, x, 2, HALVING)
+    if _is_small(x, kernel):
+        return jax.vjp(_upsample_by_product, x, kernel)[1](cotangent)
+    expanded, contract = jax.vjp(expand, kernel)
+    (dkernel,) = contract(kernel_gradient(cotangent, expanded, x, 2, HALVING))
+    return halve(cotangent, expanded), dkernel
 
 
 def _stored(*arrays):
@@ -113,6 +135,40 @@ def halve(x, kernel):
     return plain(
         x.reshape(b, h // 2, w // 2, 4 * c), kernel.reshape(2, 2, 4 * c, -1), 1, ((0, 0), (0, 0))
     )
+
+
+def _is_small(x, kernel):
+    return 2 * max(x.shape[1:3]) <= SMALL and min(kernel.shape[2:]) > FEW
+
+
+def _upsample_by_product(x, kernel):
+    """`upsample` as a matrix product for each of the kernel's nine places, whose results are then
+    added where they belong: where images are small it is kernels that cost, and none is rewritten.
+    """
+    b, h, w, c = x.shape
+    places = kernel.reshape(9, c, -1)
+    x = jnp.broadcast_to(x.reshape(1, -1, c), (9, b * h * w, c))
+    z = lax.dot_general(x, places, (((2,), (1,)), ((0,), (0,))))
+    rows = _spread(z.reshape(3, 3, b, h, w, -1), axis=2)
+    columns = [_spread(row, axis=2) for row in rows]
+    return jnp.stack([jnp.stack(each, 3) for each in columns], 2).reshape(b, 2 * h, 2 * w, -1)
+
+
+def _spread(z, axis):
+    """The two outputs of each input along an axis, of what three neighbours give: z [3, …].
+
+    Output 2i sees input i - 1 once and input i twice, output 2i + 1 input i twice and i + 1 once;
+    `axis` counts without the first.
+    """
+    before, here, after = z
+    n = here.shape[axis]
+
+    def moved(a, by):
+        pad = [(0, 0)] * a.ndim
+        pad[axis] = (max(by, 0), max(-by, 0))
+        return lax.slice_in_dim(jnp.pad(a, pad), max(-by, 0), n + max(-by, 0), axis=axis)
+
+    return moved(before, 1) + here + after, before + here + moved(after, -1)
 
 
 def double(y, kernel):
