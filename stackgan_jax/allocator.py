@@ -2,7 +2,7 @@
 
 XLA's CPU runtime allocates a step's working memory when the step begins and frees it at its end.
 glibc gives blocks that large back to the system at once, and the next step pays a page fault for
-every 4 KiB of them: half the time of a step of narrow networks.
+every 4 KiB of them: a quarter of the time of a step of narrow networks.
 """
 
 import ctypes

@@ -169,9 +169,8 @@ class Gan:
         `wrong_image` [b, s, s, 3], or the batch's own image i with the text of `partner[i]`, which
         needs no encoding. With the rule "shifted_text" neither is given. `matching_key` is for
         the matcher, where there is one. → the next state and float32 scalars: d_loss and its
-        parts, g_loss (adversarial), kl (unweighted), matching and consistency (unweighted, where
-        they have a weight),
-        g_gradient_norm, d_gradient_norm, learning_rate.
+        parts, g_loss (adversarial), kl, matching and consistency (unweighted, the latter two
+        where they have a weight), g_gradient_norm, d_gradient_norm, learning_rate.
         """
         generator, discriminator, prior = state.generator, state.discriminator, state.prior
         inputs, prior = self._inputs(prior, embedding, noise, train=True)

@@ -1,6 +1,7 @@
 """The report: its numbers are right, its page stands alone, and what is missing is said."""
 
 import dataclasses
+import errno
 import html.parser
 import json
 import shutil
@@ -169,6 +170,22 @@ def test_stages_that_fail_end_the_classifiers_training(small_config, tmp_path, m
         assert begun.wait(60)
         raise KeyboardInterrupt
     assert steps and not list((tmp_path / "report").glob("classifier*"))
+
+
+def test_what_goes_wrong_beside_the_stages_is_left_to_the_report(
+    small_config, tmp_path, monkeypatch
+):
+    tried, untold = [], []
+
+    def fail(*images, **options):
+        tried.append(True)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(attributes, "train", fail)
+    monkeypatch.setattr(threading, "excepthook", untold.append)
+    with report.classifier_ahead(small_config("stage1").data, tmp_path / "report"):
+        pass
+    assert tried and not untold
 
 
 def test_of_a_stage1_run_alone(stage1, trainings):

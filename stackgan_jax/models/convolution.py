@@ -75,8 +75,8 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None = None) -> j
 
     → [b, 2h, 2w, o]. Every form gives the same numbers up to rounding: "naive" does what it says,
     "phases" convolves once with the 2x2 kernels of the four outputs that share an input,
-    "transposed" is the transpose of a stride-2 convolution. None takes the fastest: "phases" on
-    CPU, "transposed" elsewhere.
+    "transposed" is the transpose of a stride-2 convolution. None takes the fastest: on
+    CPU "phases", or products with the kernel's places where images are small; else "transposed".
     """
     if form is not None and form not in FORMS:
         raise ValueError(f"Unknown form {form!r} of upsample_conv; choose from {', '.join(FORMS)}.")

@@ -161,21 +161,14 @@ def _spread(z, axis):
     `axis` counts without the first.
     """
     before, here, after = z
-    n = here.shape[axis]
-
-    def moved(a, by):
-        pad = [(0, 0)] * a.ndim
-        pad[axis] = (max(by, 0), max(-by, 0))
-        return lax.slice_in_dim(jnp.pad(a, pad), max(-by, 0), n + max(-by, 0), axis=axis)
-
-    return moved(before, 1) + here + after, before + here + moved(after, -1)
+    return _moved(before, axis, 1) + here + after, before + here + _moved(after, axis, -1)
 
 
 def double(y, kernel):
     """The transpose of `halve`: y [b, h, w, o], kernel [4, 4, c, o] → [b, 2h, 2w, c]."""
     b, h, w, o = y.shape
     c = kernel.shape[2]
-    if max(2 * h, 2 * w) <= SMALL and min(c, o) > FEW:
+    if _is_small(y, kernel):
         return _double_by_product(y, kernel)
     # All four outputs that share an input see it through 2x2 kernels: one convolution for all,
     # of which output (i, j) of an input begins i rows down and j columns to the right.
@@ -198,11 +191,12 @@ def _double_by_product(y, kernel):
 def _overlap(z, axis, taps):
     """Adds blocks of 4 that begin at every other place: axes `axis` [n], `taps` [4] → [n], [2]."""
     first, second, third, fourth = jnp.moveaxis(z, taps, 0)
-    n = z.shape[axis]
+    early, late = second + _moved(fourth, axis, 1), third + _moved(first, axis, -1)
+    return jnp.stack([early, late], axis + 1)
 
-    def moved(a, before):
-        pad = [(0, 0)] * a.ndim
-        pad[axis] = (before, 1 - before)
-        return lax.slice_in_dim(jnp.pad(a, pad), 1 - before, n + 1 - before, axis=axis)
 
-    return jnp.stack([second + moved(fourth, 1), third + moved(first, 0)], axis + 1)
+def _moved(a, axis, by):
+    """`a` with everything one place on along an axis (`by` 1) or back (-1), zeros moving in."""
+    pad = [(0, 0, 0)] * a.ndim
+    pad[axis] = (by, -by, 0)
+    return lax.pad(a, jnp.zeros((), a.dtype), pad)

@@ -108,7 +108,7 @@ def write(workdir: Path, began: float | None = None) -> Path:
 def classifier_ahead(data: ConfigDict, folder: Path) -> Iterator[None]:
     """Trains the classifier that a report in `folder` needs, on cores that the block leaves idle.
 
-    The block's end waits for it, its failure ends it. What goes wrong with it is for the report.
+    The block's end waits for it, its failure ends it. What goes wrong with it the report will say.
     """
     failed = threading.Event()
 
@@ -117,7 +117,7 @@ def classifier_ahead(data: ConfigDict, folder: Path) -> Iterator[None]:
             raise InterruptedError
 
     def train() -> None:
-        with contextlib.suppress(UserError, InterruptedError):
+        with contextlib.suppress(Exception):  # A report that needs it meets the same again.
             load = functools.partial(input_pipeline.load, data)
             with _told(folder):
                 folder.mkdir(parents=True, exist_ok=True)
