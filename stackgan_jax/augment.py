@@ -1,4 +1,4 @@
-"""Augmentation and the choice of mismatched pairs, pure and on the device (StackGAN, sec. 3.5)."""
+"""Augmentation of images, pure and on the device (StackGAN, sec. 3.5)."""
 
 import jax
 import jax.numpy as jnp
@@ -51,39 +51,6 @@ def _room(image, size):
             "choose a smaller image size."
         )
     return room
-
-
-def mismatched(key, labels):
-    """For every item of a batch the index of one of another class: labels int [b] → int32 [b].
-
-    A random permutation (every item is taken once, so the batch of partners has the statistics of
-    the batch itself) whenever no class fills more than half of the batch. Beyond that there is
-    none: what the majority class lacks it then takes at random from the other classes, more than
-    once. With a single class every item gets another item. UserError for a batch of one.
-    """
-    labels = jnp.asarray(labels)
-    count = labels.shape[0]
-    if count < 2:
-        raise UserError("A mismatched pair needs a batch of at least 2 images.")
-    class_key, item_key, shift_key, spare_key = jax.random.split(key, 4)
-    same = labels[:, None] == labels[None, :]
-    # A distinct random rank per class: that of its first item.
-    rank = jax.random.permutation(class_key, count)[jnp.argmax(same, axis=1)]
-    order = jnp.lexsort((jax.random.permutation(item_key, count), rank))
-    largest = jnp.max(jnp.sum(same, axis=1))
-
-    # Classes lie together now, none longer than `largest`: a shift by that much leaves each.
-    shift = jax.random.randint(shift_key, (), largest, jnp.maximum(count - largest, largest) + 1)
-    shift = jnp.where(largest == count, 1, shift)
-    place = (jnp.arange(count) + shift) % count
-
-    majority = labels[order] == labels[jnp.argmax(jnp.sum(same, axis=1))]
-    others = jnp.maximum(count - largest, 1)
-    after = jnp.argmax(majority) + largest
-    spare = (after + jax.random.randint(spare_key, (count,), 0, others)) % count
-    stuck = (labels[order[place]] == labels[order]) & (largest < count)
-    place = jnp.where(stuck, spare, place)
-    return jnp.zeros(count, jnp.int32).at[order].set(order[place].astype(jnp.int32))
 
 
 def disturb(key, image, size):

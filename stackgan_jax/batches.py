@@ -72,11 +72,11 @@ def image_text(
 
     A batch is `image` uint8 `[b, L, L, 3]`, `embedding` float32 `[b, t]`, the mean over
     `captions_per_image` captions drawn without replacement (all, where there are fewer), and
-    `label` int32 `[b]`. Each epoch visits every image at most once, in an order drawn from
-    (seed, epoch).
+    `partner` int32 `[b]`, whose text doesn't go with each image (`mismatched`). Each epoch visits
+    every image at most once, in an order drawn from (seed, epoch).
 
     Args:
-      images: `[n, L, L, 3]` uint8. labels: `[n]` int32.
+      images: `[n, L, L, 3]` uint8. labels: `[n]`, the classes.
     """
     if len(images) < batch_size:
         raise UserError(
@@ -100,6 +100,7 @@ def image_text(
             "image": chosen.astype(np.int32),
             "captions": captions.astype(np.int32),
             "share": share,
+            "partner": mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
         }
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -112,11 +113,37 @@ def image_text(
         return {
             "image": held["image"][image].reshape(-1, *images.shape[1:]),
             "embedding": total * choice["share"][:, None],
-            "label": held["label"][image],
+            "partner": choice["partner"],
         }
 
-    held = {"image": _flat(images), "embedding": embeddings.flat, "label": labels}
-    return Source(held, choose, gather)
+    return Source({"image": _flat(images), "embedding": embeddings.flat}, choose, gather)
+
+
+def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """For every item of a batch the index of one of another class: labels `[b]` → int32 `[b]`.
+
+    A random permutation (every item is taken once, so the batch of partners has the statistics of
+    the batch itself) whenever no class fills more than half of the batch. Beyond that there is
+    none: what the majority class lacks it then takes at random from the other classes, more than
+    once. With a single class every item gets another item. UserError for a batch of one.
+    """
+    count = len(labels)
+    if count < 2:
+        raise UserError("A mismatched pair needs a batch of at least 2 images.")
+    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.lexsort((rng.permutation(count), rng.permutation(len(sizes))[classes]))
+    largest = sizes.max()
+    # Classes lie together now, none longer than `largest`: a shift by that much leaves each.
+    shift = rng.integers(largest, max(count - largest, largest) + 1) if len(sizes) > 1 else 1
+    place = (np.arange(count) + shift) % count
+    if len(sizes) > 1:
+        sorted_classes = classes[order]
+        after = np.argmax(sorted_classes == sizes.argmax()) + largest
+        spare = (after + rng.integers(0, count - largest, count)) % count
+        place = np.where(sorted_classes[place] == sorted_classes, spare, place)
+    partner = np.empty(count, np.int32)
+    partner[order] = order[place]
+    return partner
 
 
 def joint_embedding(

@@ -145,20 +145,17 @@ class Gan:
         return Noise(z, epsilon(epsilon_key, self.prior), epsilon(stage2_key, self.generator))
 
     def step(self, state, batch, key):
-        """One training step on {"image": uint8 [b, L, L, 3], "embedding": [b, t], "label": [b]}.
+        """One training step on {"image": uint8 [b, L, L, 3], "embedding": [b, t], "partner": [b]}.
 
         `key` is the run's; the step's randomness is a function of it and of `state.step`.
+        `partner`, of the batch's wrong pairs, isn't needed with the rule "shifted_text".
         → the next state and `update`'s metrics.
         """
         keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
         image = augment.augment(keys[0], batch["image"], self.discriminator.size, self.flip)
-        partner = None
-        if self.mismatch == OTHER_CLASS_IMAGE:
-            with jax.named_scope(MISMATCH):
-                partner = augment.mismatched(keys[1], batch["label"])
-        noise = self.noise(keys[2], image.shape[0])
-        key = jax.random.fold_in(keys[2], 1)
-        return self.update(state, image, batch["embedding"], noise, partner, matching_key=key)
+        partner = batch["partner"] if self.mismatch == OTHER_CLASS_IMAGE else None
+        noise = self.noise(keys[1], image.shape[0])
+        return self.update(state, image, batch["embedding"], noise, partner, matching_key=keys[2])
 
     def update(
         self, state, image, embedding, noise, partner=None, wrong_image=None, matching_key=None

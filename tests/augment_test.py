@@ -1,4 +1,4 @@
-"""Crops, flips and mismatched pairs."""
+"""Crops, flips and disturbances."""
 
 import jax
 import jax.numpy as jnp
@@ -8,15 +8,7 @@ import pytest
 from stackgan_jax import augment
 from stackgan_jax.errors import UserError
 
-MIXED = [
-    [0, 0, 1, 1, 2, 2, 3, 3],
-    [7, 7, 7, 7, -1, -1, -1, -1],
-    [5, 9, 5, 9, 9, 9, 2, 3],
-    [0, 1, 2, 3, 4, 5, 6, 7],
-    [3, 3, 3, 1, 1, 0, 0, 9],
-]
 augmented = jax.jit(augment.augment, static_argnums=2)
-mismatched = jax.jit(augment.mismatched)
 
 
 def numbered(batch, size):
@@ -79,40 +71,6 @@ def test_centre_takes_the_middle():
 def test_images_smaller_than_the_crop_are_named(crop):
     with pytest.raises(UserError, match="16 pixels can't be cropped to 32"):
         crop(numbered(2, 16), 32)
-
-
-@pytest.mark.parametrize("labels", MIXED)
-def test_mismatched_is_a_permutation_to_other_classes(labels):
-    labels = np.array(labels)
-    for seed in range(30):
-        partner = np.asarray(mismatched(jax.random.key(seed), labels))
-        np.testing.assert_array_equal(np.sort(partner), np.arange(8))
-        assert (labels[partner] != labels).all()
-
-
-def test_mismatched_reaches_every_partner():
-    labels = np.array([0, 0, 1, 1, 2, 2, 3, 3])
-    seen = {int(mismatched(jax.random.key(seed), labels)[0]) for seed in range(60)}
-    assert seen == {2, 3, 4, 5, 6, 7}
-
-
-def test_mismatched_with_a_majority_still_crosses_classes():
-    labels = np.array([4, 4, 4, 0, 4, 4, 1, 4])
-    for seed in range(30):
-        partner = np.asarray(mismatched(jax.random.key(seed), labels))
-        assert (labels[partner] != labels).all()
-
-
-def test_mismatched_of_one_class_takes_other_items():
-    for seed in range(30):
-        partner = np.asarray(mismatched(jax.random.key(seed), np.full(6, 3)))
-        np.testing.assert_array_equal(np.sort(partner), np.arange(6))
-        assert (partner != np.arange(6)).all()
-
-
-def test_mismatched_needs_two():
-    with pytest.raises(UserError, match="at least 2"):
-        augment.mismatched(jax.random.key(0), jnp.zeros(1))
 
 
 def test_images_are_mirrored_only_where_wanted():

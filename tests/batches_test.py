@@ -59,7 +59,7 @@ def test_an_embedding_is_the_mean_of_different_captions_of_its_image(step, capti
     choice = source.choose(step)
     batch = source.gather(source.held, choice)
     np.testing.assert_array_equal(batch["image"], images[choice["image"]])
-    np.testing.assert_array_equal(batch["label"], labels[choice["image"]])
+    assert (labels[choice["image"][batch["partner"]]] != labels[choice["image"]]).all()
     for image, chosen, mean in zip(
         choice["image"], choice["captions"], batch["embedding"], strict=True
     ):
@@ -154,3 +154,52 @@ def test_an_accelerator_holds_what_fits():
     assert not batches.on_device(source, "auto", _Mesh(2 * source.held_bytes))
     with pytest.raises(UserError, match="residency=host"):
         batches.on_device(source, "device", _Mesh(source.held_bytes // 2))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [0, 0, 1, 1, 2, 2, 3, 3],
+        [7, 7, 7, 7, -1, -1, -1, -1],
+        [5, 9, 5, 9, 9, 9, 2, 3],
+        [0, 1, 2, 3, 4, 5, 6, 7],
+        [3, 3, 3, 1, 1, 0, 0, 9],
+    ],
+)
+def test_mismatched_is_a_permutation_to_other_classes(labels):
+    labels = np.array(labels)
+    for partner in partners(labels):
+        np.testing.assert_array_equal(np.sort(partner), np.arange(8))
+        assert (labels[partner] != labels).all()
+
+
+def test_mismatched_reaches_every_partner():
+    labels = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    assert {int(partner[0]) for partner in partners(labels, 60)} == {2, 3, 4, 5, 6, 7}
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=12), st.integers(0, 99))
+def test_mismatched_crosses_classes_whatever_their_sizes(labels, seed):
+    labels = np.array(labels)
+    partner = batches.mismatched(np.random.default_rng(seed), labels)
+    if len(set(labels)) > 1:
+        assert (labels[partner] != labels).all()
+    else:
+        assert (partner != np.arange(len(labels))).all()
+    if 2 * np.bincount(labels).max() <= len(labels):
+        np.testing.assert_array_equal(np.sort(partner), np.arange(len(labels)))
+
+
+def test_mismatched_of_one_class_takes_other_items():
+    for partner in partners(np.full(6, 3)):
+        np.testing.assert_array_equal(np.sort(partner), np.arange(6))
+        assert (partner != np.arange(6)).all()
+
+
+def test_mismatched_needs_two():
+    with pytest.raises(UserError, match="at least 2"):
+        batches.mismatched(np.random.default_rng(0), np.zeros(1))
+
+
+def partners(labels, count=30):
+    return [batches.mismatched(np.random.default_rng(seed), labels) for seed in range(count)]
