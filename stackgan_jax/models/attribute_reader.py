@@ -38,7 +38,7 @@ class AttributeReader(nn.Module):
             levels.append(normalised(x))
         x = levels[-1]
         # The strongest response anywhere tells of spots and bars, wherever on the bird they are.
-        whole = jnp.concatenate([x.reshape(len(x), -1), levels[1].max((1, 2))], -1)
+        whole = jnp.concatenate([x.reshape(len(x), -1), _strongest(levels[1])], -1)
         whole = nn.Dropout(0.2, deterministic=not train)(whole)
         whole = nn.relu(nn.Dense(self.hidden)(whole))
         logits = {name: nn.Dense(count, name=name)(whole) for name, count in self.others.items()}
@@ -73,6 +73,17 @@ def doubled(x):
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def _strongest(x):
+    """The maximum over a picture, [b, h, w, c] → [b, c], by its place.
+
+    The gradient of `max` looks for its value; where XLA computes x a second time, to another
+    rounding, it is nowhere, and the gradient 0 / 0.
+    """
+    x = x.reshape(len(x), -1, x.shape[-1])
+    place = jnp.argmax(x, axis=1, keepdims=True)
+    return jnp.take_along_axis(x, place, axis=1)[:, 0]
 
 
 def _blocks(image):
