@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
         discriminator_learning_rate=8e-4,
         matching_weight=30.0,
         consistency_weight=60.0,
+        halve_every=700,
         ema_decay=0.99,
     )
     stage2.update(batch_size=8, steps=1000, log_every=50, preview_every=200, save_every=300)
