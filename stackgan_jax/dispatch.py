@@ -44,22 +44,14 @@ def compiled(
     resident = batches.on_device(source, config.data.get("residency", "auto"), devices)
     held = mesh.place_everywhere(devices, source.held) if resident else {}
     single, many = programs(devices, step, source.gather if resident else None, states)
+    options = convolution.compiler_options(devices.devices.flat[0].platform, once=True)
     return {
-        "init": jax.jit(init, out_shardings=states, compiler_options=_quickly(devices)),
+        "init": jax.jit(init, out_shardings=states, compiler_options=options),
         "step": Step(single, held),
         "steps": Step(many, held),
         "together": steps_together(config, devices, resident),
         "batches": source.choices if resident else source.batches,
     }
-
-
-def _quickly(devices: jax.sharding.Mesh) -> dict[str, int]:
-    """Compiler options for a program that runs once: on a CPU optimising it takes longer than it.
-
-    Drawing the first weights then compiles in a third of the time.
-    """
-    cpu = devices.devices.flat[0].platform == "cpu"
-    return {"xla_backend_optimization_level": 0} if cpu else {}
 
 
 def programs(

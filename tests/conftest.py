@@ -2,17 +2,17 @@
 
 import atexit
 import fcntl
+import functools
 import os
 import shutil
 import tempfile
-import types
 from pathlib import Path
 
 import jax
 import pytest
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, dispatch, stages
+from stackgan_jax import configuration, stages
 from stackgan_jax.models import convolution
 
 jax.config.update("jax_platforms", "cpu")
@@ -33,11 +33,8 @@ for name, value in {
     jax.config.update(name, value)
     os.environ[name.upper()] = str(value)
 
-# Steps of a few small networks take longer to optimise than to run.
-_options = convolution.compiler_options
-dispatch.convolution = types.SimpleNamespace(
-    compiler_options=lambda platform: {**_options(platform), "xla_backend_optimization_level": 0}
-)
+# What a few small networks do takes longer to optimise than to run.
+convolution.compiler_options = functools.partial(convolution.compiler_options, once=True)
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stackgan_jax import gan
-from stackgan_jax.models import stage1, stage2
+from stackgan_jax.models import convolution, stage1, stage2
 
 KEY = jax.random.key(0)
 TEXT = 12
@@ -42,7 +42,7 @@ METRICS = {
     *("g_gradient_norm", "d_gradient_norm", "learning_rate"),
 }
 # Compiles in half the time.
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
 
 
 def batch(size=16, b=8):

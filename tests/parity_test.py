@@ -19,7 +19,7 @@ import pytest
 from flax import linen as nn
 
 from stackgan_jax import gan, losses, published
-from stackgan_jax.models import layers, stage1, stage2
+from stackgan_jax.models import convolution, layers, stage1, stage2
 
 DATA = Path(__file__).parent / "data"
 RATE = 2e-4
@@ -49,7 +49,7 @@ BIRDS = {
 
 
 # Thrice as fast to compile, and a step runs a few times only.
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
 
 
 class StoredImage(nn.Module):

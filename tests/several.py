@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from stackgan_jax.models import convolution
+
 CONFIG = """
 import json
 from ml_collections import ConfigDict
@@ -54,11 +56,12 @@ class Run:
     """
 
     def __init__(self, count, devices, config, workdir, *flags, own=None, cwd=None, cluster=None):
+        options = convolution.compiler_options("cpu", once=True)
         environment = {
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": str(devices),
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": " ".join(f"--{name}={value}" for name, value in options.items()),
         }
         address = f"--coordinator=localhost:{free_port()}"
         self.processes = []

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stackgan_jax.models import stage2
+from stackgan_jax.models import convolution, stage2
 
 KEY = jax.random.key(0)
 # Compiles in half the time.
-compiled = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
 COCO_GENERATOR = {
     "residual_blocks": 2,
     "condition_slope": 0.0,

@@ -21,6 +21,7 @@ from stackgan_jax.models.cpu_convolution import HALVING, expand, kernel_gradient
 FORMS = ("naive", "phases", "transposed")
 # XLA gives the CPU's convolutions to YNNPACK, whose weight gradients crawl; dots may stay there.
 _CPU_OPTIONS = {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+_UNOPTIMISED = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
 
 
 def conv(
@@ -122,17 +123,22 @@ def _transposed_backward(x, kernel, cotangent):
     return dx, *contract(kernel_gradient(cotangent, expanded, x, 2, HALVING))
 
 
-def compiler_options(platform: str | None = None) -> dict[str, Any]:
-    """What `jax.jit(..., compiler_options=...)` should get; None is the default backend."""
-    cpu = (platform or jax.default_backend()) == "cpu"
-    return dict(_accepted_cpu_options()) if cpu else {}
+def compiler_options(platform: str | None = None, once: bool = False) -> dict[str, Any]:
+    """What `jax.jit(..., compiler_options=...)` should get; None is the default backend.
+
+    `once`: for a program that runs once, of which a CPU's takes longer to optimise than to run.
+    """
+    if (platform or jax.default_backend()) != "cpu":
+        return {}
+    options = dict(_accepted(*_CPU_OPTIONS.items()))
+    return options | _accepted(*_UNOPTIMISED.items()) if once else options
 
 
 @functools.cache
-def _accepted_cpu_options():
-    """The CPU's options, or none where this jaxlib doesn't know them: they are experimental."""
+def _accepted(*options: tuple[str, Any]) -> dict[str, Any]:
+    """These options, or none where this jaxlib doesn't know them: they are experimental."""
     try:
-        jax.jit(lambda x: x, compiler_options=_CPU_OPTIONS).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options=dict(options)).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
         return {}
-    return _CPU_OPTIONS
+    return dict(options)
