@@ -1,13 +1,12 @@
 """FID's Inception-v3: torch-fidelity's numbers, the resizes, other networks' weights named."""
 
-import json
 import zipfile
-import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import random_inception
 from PIL import Image
 
 from stackgan_jax import inception, inception_weights
@@ -24,23 +23,8 @@ def golden():
 
 
 @pytest.fixture(scope="module")
-def state_dict(golden):
-    """The weights that the golden values were computed with, seeded key by key."""
-    return {key: draw(key, shape) for key, shape in json.loads(str(golden["shapes"])).items()}
-
-
-def draw(key, shape):
-    numbers = np.random.RandomState((zlib.crc32(key.encode()) + 41) & 0xFFFFFFFF)
-    numbers = numbers.standard_normal(shape)
-    if key.endswith("running_var"):
-        numbers = 1 + 0.2 * np.abs(numbers)
-    elif key.endswith(("running_mean", "bias")):
-        numbers = 0.1 * numbers
-    elif len(shape) == 1:
-        numbers = 1 + 0.1 * numbers
-    else:
-        numbers = numbers * np.sqrt(2 / np.prod(shape[1:]))
-    return np.asarray(numbers, np.float32)
+def state_dict():
+    return random_inception.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +50,10 @@ def test_every_layer_is_torch_fidelitys(name, golden, variables, pictures):
 
 
 @pytest.mark.slow
-def test_from_a_file_by_one_device_or_many_in_any_batches(
-    golden, state_dict, variables, pictures, tmp_path
-):
-    torch = pytest.importorskip("torch")
+def test_from_a_file_by_one_device_or_many_in_any_batches(golden, pictures, tmp_path):
+    pytest.importorskip("torch")
     path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
-    tensors = {
-        key: torch.tensor(5) if key.endswith("tracked") else torch.from_numpy(array)
-        for key, array in state_dict.items()
-    }
-    torch.save(tensors, path)
+    random_inception.write(path)
     many = np.concatenate([pictures["a"]] * 9)  # 8 devices, a batch of 16 and 2 of another
     found = inception.inception_features(path, many, batch_size=16)
     assert jax.local_device_count() == 8

@@ -52,8 +52,12 @@ def rows():
         left_out={},
     )
     measured = sensitivity.measure(evaluation)
-    assert all(row in sensitivity.table(measured) for row in measured)
-    return {row: {s.name: s.value for s in scores} for row, scores in measured.items()}
+    told = sensitivity.table(measured)
+    assert all(f"| {row} | " in told for row in measured)
+    assert "| one half against the other | 96, 96 |" in told
+    stamp = measured["the set itself"][0][0].stamp
+    assert "fields (not the published weights)" in told and stamp.sha256 in told
+    return {row: {s.name: s.value for s in scores} for row, (scores, _) in measured.items()}
 
 
 @pytest.mark.parametrize("metric", ["fid", "kid"])
