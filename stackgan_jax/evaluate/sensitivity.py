@@ -9,7 +9,7 @@ trusted on generated pictures either.
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +124,7 @@ def table(rows: Rows) -> str:
         counts = f"{scores[0].stamp.generated:,}, {scores[0].stamp.real:,}" if scores else "–"
         lines.append(_line([row, counts, *(found.get(name, "–") for name in names)]))
     stamps = measured_with([_of_any_row(known[name]) for name in names]) if names else []
-    return "\n".join([*lines, "", *stamps, *_left_out(rows)])
+    return "\n".join([*lines, "", *stamps, *_left_out(rows, known)])
 
 
 def _line(cells: Sequence[str]) -> str:
@@ -137,16 +137,17 @@ def _of_any_row(score: Score) -> Score:
     return dataclasses.replace(score, stamp=stamp)
 
 
-def _left_out(rows: Rows) -> list[str]:
-    """Each reason once, with the metric and the rows."""
-    of: dict[tuple[str, str], list[str]] = {}
+def _left_out(rows: Rows, known: Container[str]) -> list[str]:
+    """What is missing in all rows, or in which, with the first of these rows' reason."""
+    reasons: dict[str, dict[str, UserError]] = {}
     for row, (_, left_out) in rows.items():
         for name, error in left_out.items():
-            of.setdefault((TITLES[name], str(error)), []).append(row)
-    return [
-        f"left out: {title} of {', '.join(named)}: {reason}"
-        for (title, reason), named in of.items()
-    ]
+            reasons.setdefault(name, {})[row] = error
+    told = []
+    for name, of in reasons.items():
+        where = f" ({'; '.join(of)})" if name in known else ""
+        told.append(f"left out: {TITLES[name]}{where}: {next(iter(of.values()))}")
+    return told
 
 
 def _read(evaluation: Evaluation, name: str, spoil: Spoil, rng: np.random.Generator) -> Features:

@@ -159,7 +159,7 @@ def number(name: str, value: float | None) -> str:
         return "–"
     if name in SHARES:
         return f"{100 * value:.1f} %"
-    return f"{value:.5f}" if name == "kid" else f"{value:.4g}"
+    return f"{value:.4g}"
 
 
 def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
