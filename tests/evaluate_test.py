@@ -202,10 +202,10 @@ def test_bad_folders_get_one_sentence(folder, colours, cache, tmp_path):
         with pytest.raises(UserError, match=sentence):
             evaluate.of_folders(pictures, real, {"inception": "x"} | (given or {}), None, output)
 
-    refused(mixed, r"different sizes \(3 of 16×16, 1 of 12×8\); resize them")
-    refused(broken, r"pictures can't be read: .*001\.png")
+    refused(mixed, r"sizes \(3 of 16×16 like 000\.png, 1 of 12×8 like z\.png\); resize")
+    refused(broken, r"2 of 5 pictures can't be read: .*001\.png, .*003\.png; mend or remove")
     (broken / "001.png").unlink()
-    refused(broken, r"1 pictures can't be read: .*003\.png; mend or remove")
+    refused(broken, r"1 of 4 pictures can't be read: .*003\.png; mend or remove")
     refused(empty, "There are no pictures in .*png, jpg")
     refused(tmp_path / "none", "There is no folder .*none")
     refused(folder("one", 1), "at least 2 pictures, not 1")

@@ -136,16 +136,22 @@ def test_weights_of_another_network_are_named(changed, sentence, state_dict):
         inception_weights.from_state_dict(changed(state_dict))
 
 
-def test_files_of_other_formats_are_named(tmp_path):
+def test_files_of_other_formats_and_damaged_ones_are_named(tmp_path):
+    pytest.importorskip("torch")
     keras, script, graph = tmp_path / "v3.h5", tmp_path / "inception.pt", tmp_path / "graph.pb"
     keras.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with zipfile.ZipFile(script, "w") as file:
         file.writestr("inception/code/net.py", "")
     graph.write_bytes(b"\x0a\x00")
+    page, cut = tmp_path / "page.pth", tmp_path / "cut.pth"
+    page.write_text("<html>Not found</html>")
+    cut.write_bytes(b"PK\x03\x04" + bytes(100))
     for path, sentence in [
         (keras, f"is Keras's format.*{OTHER}"),
         (script, "is a TorchScript program"),
         (graph, r"is no state dict but a \.pb file"),
+        (page, "is not a PyTorch checkpoint"),
+        (cut, "is no PyTorch checkpoint, or is damaged"),
         (tmp_path / "none.pth", "There is no file"),
     ]:
         with pytest.raises(UserError, match=f"(?s){sentence}.*SHA-256 6726825d") as raised:
