@@ -64,8 +64,11 @@ def load(path: str | Path) -> Weights:
     _refuse_other_formats(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    published_files.import_torch()
     try:
         variables = from_state_dict(published_files.read_pytorch(path))
+    except UserError as error:  # no state dict, or a download that was cut off
+        raise UserError(f"{error} {HOW_TO_GET}.") from error
     except ValueError as error:
         raise UserError(f"{path} {error}. {HOW_TO_GET}.") from error
     return Weights(variables, path.name, sha256)

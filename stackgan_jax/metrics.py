@@ -81,7 +81,7 @@ class Moments:
     def covariance(self) -> np.ndarray:
         """`[d, d]`, unbiased; UserError for fewer than two features."""
         if self.count < 2:
-            raise UserError(f"A covariance needs at least 2 pictures, not {self.count}.")
+            raise UserError(f"A covariance needs at least 2 pictures, not {self.count}; give more.")
         return self.scatter / (self.count - 1)
 
 

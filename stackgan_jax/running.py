@@ -12,7 +12,10 @@ FILE = ".training"
 
 @contextlib.contextmanager
 def training(workdir: Path) -> Iterator[None]:
-    """While active, other processes see that `workdir` is being trained; on a local disk."""
+    """While active, other processes see that `workdir` is being trained; on a local disk.
+
+    It may be active already, in this process too.
+    """
     if jax.process_index() or not isinstance(workdir, Path):
         yield
         return

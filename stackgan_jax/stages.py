@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, datasets, paths, text
 from stackgan_jax.errors import UserError
-from stackgan_jax.train import claim, train
+from stackgan_jax.train import claimed, train
 
 ORDER = ("text_encoder", "stage1", "stage2")
 
@@ -32,9 +32,10 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
     datasets.source(config.data)  # refused, if at all, before anything is written
     if config.kind == "stage2":
         _require_stage1(config, workdir)  # before a text encoder is trained for nothing
-    if config.kind != "text_encoder":
-        _provide_text_encoder(config, workdir, configs)
-    train(config, workdir)
+    with claimed(workdir, config):  # from its text encoder on, for whoever follows it
+        if config.kind != "text_encoder":
+            _provide_text_encoder(config, workdir, configs)
+        train(config, workdir)
 
 
 def run_all(config: ConfigDict, workdir: Path) -> None:
@@ -42,8 +43,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
     from stackgan_jax import report
 
     began = time.monotonic()
-    claim(workdir, config)
-    with contextlib.ExitStack() as beside:
+    with claimed(workdir, config), contextlib.ExitStack() as beside:
         for number, kind in enumerate(ORDER, 1):
             stage = config[kind].copy_and_resolve_references()
             if kind != "text_encoder":

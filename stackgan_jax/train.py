@@ -30,8 +30,7 @@ def train(config: ConfigDict, workdir: Path) -> Any:
         for every process, or a loss became NaN.
       Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
     """
-    claim(workdir, config)
-    with running.training(workdir):
+    with claimed(workdir, config):
         return _train(config, workdir)
 
 
@@ -94,6 +93,14 @@ def run(
     if learner.finish:
         learner.finish(state)
     return state, progress.halts
+
+
+@contextlib.contextmanager
+def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
+    """While active, `workdir` is the run of `config`, as by `claim`, and seen to be trained."""
+    claim(workdir, config)
+    with running.training(workdir):
+        yield
 
 
 def claim(workdir: Path, config: ConfigDict) -> None:

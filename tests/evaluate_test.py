@@ -202,10 +202,10 @@ def test_bad_folders_get_one_sentence(folder, colours, cache, tmp_path):
         with pytest.raises(UserError, match=sentence):
             evaluate.of_folders(pictures, real, {"inception": "x"} | (given or {}), None, output)
 
-    refused(mixed, r"different sizes \(3 of 16×16, 1 of 12×8\); resize them")
-    refused(broken, r"pictures can't be read: .*001\.png")
+    refused(mixed, r"sizes \(3 of 16×16 like 000\.png, 1 of 12×8 like z\.png\); resize")
+    refused(broken, r"2 of 5 pictures can't be read: .*001\.png, .*003\.png; mend or remove")
     (broken / "001.png").unlink()
-    refused(broken, r"1 pictures can't be read: .*003\.png; mend or remove")
+    refused(broken, r"1 of 4 pictures can't be read: .*003\.png; mend or remove")
     refused(empty, "There are no pictures in .*png, jpg")
     refused(tmp_path / "none", "There is no folder .*none")
     refused(folder("one", 1), "at least 2 pictures, not 1")
@@ -273,6 +273,11 @@ def test_without_inception_nothing_is_called_fid(run):
 
 
 def test_a_run_without_checkpoints(run, tmp_path):
+    (bare := tmp_path / "bare").mkdir()
+    shutil.copy(run / "config.json", bare)
+    with pytest.raises(UserError, match=r"no checkpoint in .*bare to evaluate"):
+        evaluate.compare([run, bare], QUICK, tmp_path / "page.html")
+    assert not (run / "metrics.json").exists()  # told before the first is evaluated
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(UserError, match=r"no checkpoint in .* to evaluate; train it first"):
         evaluate.of_run(run, QUICK)
@@ -298,6 +303,51 @@ def test_a_training_is_followed_until_it_has_ended(run, monkeypatch, capsys):
     assert "has ended" in capsys.readouterr().out
     evaluate.follow(run, QUICK)  # nothing is left to do
     assert capsys.readouterr().out.count("Written") == 0
+
+
+EVALUATED = "quick, changed: images 160, attributes False"  # QUICK's protocol
+
+
+def test_a_quickstart_is_waited_for_until_its_last_stage(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "POLL", 0.05)
+    for step in (2, 4):
+        records.add(run, record(step, 1.0, EVALUATED))
+    quickstart = tmp_path / "quickstart"
+    quickstart.mkdir()
+    (quickstart / "config.json").write_text('{"stage2": {"kind": "stage2"}}')
+    told = []
+    following = threading.Thread(target=lambda: told.append(evaluate.follow(quickstart, QUICK)))
+    with running.training(quickstart):
+        following.start()
+        time.sleep(0.3)
+        assert following.is_alive()
+        shutil.move(run, quickstart / "stage2")
+        time.sleep(0.3)
+        assert following.is_alive()
+    following.join(timeout=30)
+    assert told == [None]
+    told = capsys.readouterr().out
+    assert "Waiting for the last stage" in told and "ended at step 4 of 4" in told
+
+
+def test_following_refuses_weights_before_there_is_a_checkpoint(run):
+    shutil.rmtree(run / "checkpoints")
+    with running.training(run), pytest.raises(UserError, match=r"There is no file none\.pth"):
+        evaluate.follow(run, QUICK | {"inception": "none.pth"})
+
+
+def test_checkpoints_without_fid_are_scored_again_once_there_is_inception(run, monkeypatch):
+    for step in (2, 4):
+        without = Record.of(step, EVALUATED, 1.0, [Score("kid", 0.1, stamp(step=step))], {})
+        records.add(run, without)
+    scored = []
+    monkeypatch.setattr(evaluate, "_prepared", lambda *_: "evaluation")
+    monkeypatch.setattr(evaluate, "_follow_one", lambda _, step: scored.append(step))
+    monkeypatch.setattr(inception_weights, "load", lambda path: None)
+    evaluate.follow(run, QUICK)
+    assert scored == []
+    evaluate.follow(run, QUICK | {"inception": "x"})
+    assert scored == [4, 2]  # each once, whether or not it could be given a FID
 
 
 def wait_until(true, seconds=120):

@@ -1,13 +1,12 @@
 """FID's Inception-v3: torch-fidelity's numbers, the resizes, other networks' weights named."""
 
-import json
 import zipfile
-import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
+import random_inception
 from PIL import Image
 
 from stackgan_jax import inception, inception_weights
@@ -24,23 +23,8 @@ def golden():
 
 
 @pytest.fixture(scope="module")
-def state_dict(golden):
-    """The weights that the golden values were computed with, seeded key by key."""
-    return {key: draw(key, shape) for key, shape in json.loads(str(golden["shapes"])).items()}
-
-
-def draw(key, shape):
-    numbers = np.random.RandomState((zlib.crc32(key.encode()) + 41) & 0xFFFFFFFF)
-    numbers = numbers.standard_normal(shape)
-    if key.endswith("running_var"):
-        numbers = 1 + 0.2 * np.abs(numbers)
-    elif key.endswith(("running_mean", "bias")):
-        numbers = 0.1 * numbers
-    elif len(shape) == 1:
-        numbers = 1 + 0.1 * numbers
-    else:
-        numbers = numbers * np.sqrt(2 / np.prod(shape[1:]))
-    return np.asarray(numbers, np.float32)
+def state_dict():
+    return random_inception.state_dict()
 
 
 @pytest.fixture(scope="module")
@@ -66,16 +50,10 @@ def test_every_layer_is_torch_fidelitys(name, golden, variables, pictures):
 
 
 @pytest.mark.slow
-def test_from_a_file_by_one_device_or_many_in_any_batches(
-    golden, state_dict, variables, pictures, tmp_path
-):
-    torch = pytest.importorskip("torch")
+def test_from_a_file_by_one_device_or_many_in_any_batches(golden, pictures, tmp_path):
+    pytest.importorskip("torch")
     path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
-    tensors = {
-        key: torch.tensor(5) if key.endswith("tracked") else torch.from_numpy(array)
-        for key, array in state_dict.items()
-    }
-    torch.save(tensors, path)
+    random_inception.write(path)
     many = np.concatenate([pictures["a"]] * 9)  # 8 devices, a batch of 16 and 2 of another
     found = inception.inception_features(path, many, batch_size=16)
     assert jax.local_device_count() == 8
@@ -158,16 +136,22 @@ def test_weights_of_another_network_are_named(changed, sentence, state_dict):
         inception_weights.from_state_dict(changed(state_dict))
 
 
-def test_files_of_other_formats_are_named(tmp_path):
+def test_files_of_other_formats_and_damaged_ones_are_named(tmp_path):
+    pytest.importorskip("torch")
     keras, script, graph = tmp_path / "v3.h5", tmp_path / "inception.pt", tmp_path / "graph.pb"
     keras.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with zipfile.ZipFile(script, "w") as file:
         file.writestr("inception/code/net.py", "")
     graph.write_bytes(b"\x0a\x00")
+    page, cut = tmp_path / "page.pth", tmp_path / "cut.pth"
+    page.write_text("<html>Not found</html>")
+    cut.write_bytes(b"PK\x03\x04" + bytes(100))
     for path, sentence in [
         (keras, f"is Keras's format.*{OTHER}"),
         (script, "is a TorchScript program"),
         (graph, r"is no state dict but a \.pb file"),
+        (page, "is not a PyTorch checkpoint"),
+        (cut, "is no PyTorch checkpoint, or is damaged"),
         (tmp_path / "none.pth", "There is no file"),
     ]:
         with pytest.raises(UserError, match=f"(?s){sentence}.*SHA-256 6726825d") as raised:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax import inception_weights
+from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import protocols, readers, scoring, sensitivity
 from stackgan_jax.evaluate.runs import Evaluation
 from stackgan_jax.input_pipeline import Split
@@ -29,7 +30,7 @@ class Fields:
 
 
 @pytest.fixture(scope="module")
-def rows():
+def measured():
     """What squares of each class's colour, somewhere on noisy ground, score when spoilt."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(CLASSES), EACH)
@@ -51,9 +52,12 @@ def rows():
         embeddings=np.zeros((len(labels), 1)),
         left_out={},
     )
-    measured = sensitivity.measure(evaluation)
-    assert all(row in sensitivity.table(measured) for row in measured)
-    return {row: {s.name: s.value for s in scores} for row, scores in measured.items()}
+    return sensitivity.measure(evaluation)
+
+
+@pytest.fixture(scope="module")
+def rows(measured):
+    return {row: {s.name: s.value for s in scores} for row, (scores, _) in measured.items()}
 
 
 @pytest.mark.parametrize("metric", ["fid", "kid"])
@@ -74,3 +78,19 @@ def test_dropped_classes_are_missed(rows):
     dropped, half = rows["every second class dropped"], rows["half of the images against all"]
     assert dropped["fid"] > 2 * half["fid"] and dropped["kid"] > half["kid"] + 0.02
     assert dropped["precision"] == 1 and dropped["recall"] < half["recall"] - 0.2
+
+
+def test_the_table_tells_what_its_scores_were_measured_with(measured):
+    told = sensitivity.table(measured)
+    assert all(f"| {row} | " in told for row in measured)
+    assert "| one half against the other | 96, 96 |" in told
+    stamp = measured["the set itself"][0][0].stamp
+    assert "fields (not the published weights)" in told and stamp.sha256 in told
+    assert "left out" not in told
+
+
+def test_what_is_missing_in_a_table_is_told_with_the_reason(measured):
+    fid, few = measured["the set itself"][0][0], {"kid": UserError("too few")}
+    told = sensitivity.table({"all": ([fid], few), "half": ([], {"fid": UserError("one")} | few)})
+    assert "| half | – | – |" in told and "left out: FID (half): one" in told
+    assert told.count("left out: KID: too few") == 1

@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_jax import learners, stages, train
+from stackgan_jax import learners, running, stages, train
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 
@@ -162,3 +163,15 @@ def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
         run(config, tmp_path / "images")
     with pytest.raises(UserError, match="batch_size 12 can't be shared equally by 8 devices"):
         run(small_config("text_encoder", batch_size=12), tmp_path / "devices")
+
+
+def test_a_run_is_seen_in_training_from_its_text_encoder_on(small_config, tmp_path, monkeypatch):
+    seen = []
+    workdir, encoder = tmp_path / "run", tmp_path / "encoder"
+    monkeypatch.setattr(
+        stages, "train", lambda config, _: seen.append((config.kind, running.is_training(workdir)))
+    )
+    configs = Path(__file__).parents[1] / "configs"
+    stages.run(small_config("stage1", text_encoder=str(encoder)), workdir, configs)
+    assert seen == [("text_encoder", True), ("stage1", True)]
+    assert (workdir / "config.json").exists() and not running.is_training(workdir)

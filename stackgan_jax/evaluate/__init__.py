@@ -34,40 +34,75 @@ def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> 
 
 
 def _prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
-    if not saved_steps(directory / "checkpoints"):
-        raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
+    _require_checkpoint(directory)
     records.read(directory / records.FILE)  # a damaged one is told now, not after the work
     protocol = protocols.resolve(settings_of(directory, given))
     return runs.prepare(config, directory, protocol)
+
+
+def _require_checkpoint(directory: Path) -> None:
+    if not saved_steps(directory / "checkpoints"):
+        raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
 
 
 def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     """Evaluates each checkpoint of a run that another process trains, until that has ended.
 
     Checkpoints that have been evaluated by the same protocol are left; the newest comes first, for
-    training may drop the others meanwhile.
+    training may drop the others meanwhile. Of a quickstart, the last stage is waited for.
+
+    Raises UserError when there is no run, or nobody trains it and it has no checkpoint.
     """
     paths.require_local(workdir, "The run to --follow")
-    directory, config = sample.find_run(workdir)
-    evaluation, said = None, False
+    directory, config = _find_beginning(workdir)
+    protocol = protocols.resolve(settings_of(directory, given))
+    if protocol.inception:  # other weights are refused now, not hours later
+        inception_weights.load(protocol.inception)
+    evaluation, said, done = None, False, set()
     while True:
-        ended = not running.is_training(directory)  # asked first: nothing is saved after that
+        # Asked first: nothing is saved after that.
+        ended = not (running.is_training(directory) or running.is_training(workdir))
         steps = saved_steps(directory / "checkpoints")
-        if steps and evaluation is None:
-            evaluation = _prepared(directory, config, given)
-        name = evaluation.protocol.name if evaluation else ""
-        done = {record.step for record in _evaluated(directory, name)}
-        waiting = [step for step in steps if step not in done]
-        if waiting:
+        done |= {r.step for r in _evaluated(directory, protocol) if _has_fid_if(protocol, r)}
+        if waiting := [step for step in steps if step not in done]:
+            evaluation = evaluation or _prepared(directory, config, given)
             _follow_one(evaluation, waiting[-1])
+            done.add(waiting[-1])
         elif ended:
             break
         else:
-            said = said or print(f"Waiting for the next checkpoint of {directory} …") or True
+            said = said or _wait_for("next checkpoint", directory)
             time.sleep(POLL)
-    if evaluation is None:
-        raise UserError(f"There is no checkpoint in {directory}, and nobody trains it.")
-    print(f"Training of {directory} has ended, and its checkpoints are evaluated.", flush=True)
+    if not steps:
+        raise UserError(
+            f"There is no checkpoint in {directory}, and nobody trains it; begin to train it first."
+        )
+    print(
+        f"Training of {directory} has ended at step {steps[-1]:,} of {config.steps:,}, and its "
+        "checkpoints are evaluated.",
+        flush=True,
+    )
+
+
+def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
+    """`sample.find_run`, but a quickstart in training is waited for until its last stage begins."""
+    said = False
+    while running.is_training(workdir) and not _has_a_stage(workdir):
+        said = said or _wait_for("last stage", workdir)
+        time.sleep(POLL)
+    return sample.find_run(workdir)
+
+
+def _has_a_stage(workdir: Path) -> bool:
+    config = workdir / "config.json"
+    return config.is_file() and (
+        "kind" in configuration.read(config) or _has_a_stage(workdir / "stage2")
+    )
+
+
+def _wait_for(what: str, directory: Path) -> bool:
+    print(f"Waiting for the {what} of {directory} …", flush=True)
+    return True
 
 
 def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
@@ -90,14 +125,16 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
     comparison.require_plottable([paths.absolute(directory) for directory, _ in found])
     if not output.parent.is_dir():
         raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+    for directory, _ in found:
+        _require_checkpoint(directory)  # of all, before the first is evaluated
     by_run, logs = {}, {}
     for directory, config in found:
         protocol = protocols.resolve(settings_of(directory, given))
-        evaluated = _evaluated(directory, protocol.name)
+        evaluated = _evaluated(directory, protocol)
         newest = saved_steps(directory / "checkpoints")[-1:]
         if not any([r.step] == newest and _has_fid_if(protocol, r) for r in evaluated):
             runs.publish(*_newest(directory, config, given))
-            evaluated = _evaluated(directory, protocol.name)
+            evaluated = _evaluated(directory, protocol)
         by_run[str(directory)], logs[str(directory)] = evaluated, comparison.read_log(directory)
     records.save(output, comparison.page(by_run, logs))
     print(f"{comparison.text(by_run)}\n\nTable and curves: {output}", flush=True)
@@ -114,8 +151,8 @@ def _newest(
     return evaluation, evaluation.of(sample.load(directory))
 
 
-def _evaluated(directory: Path, protocol: str) -> list[Record]:
-    return [r for r in records.read(directory / records.FILE) if r.protocol == protocol]
+def _evaluated(directory: Path, protocol: protocols.Protocol) -> list[Record]:
+    return [r for r in records.read(directory / records.FILE) if r.protocol == protocol.name]
 
 
 def of_folders(

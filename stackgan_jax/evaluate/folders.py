@@ -38,23 +38,38 @@ class Folder:
     def __getitem__(self, part: slice) -> np.ndarray:
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(_try(_decoded), self.files[part]))
-            if any(isinstance(each, Exception) for each in found):  # then tell of all at once
-                _refuse(self.files, list(pool.map(_try(_readable), self.files)))
+        self._refuse_unreadable(found)
         return np.stack(found)
 
     def _common_size(self) -> tuple[int, int]:
         with ThreadPoolExecutor(4) as pool:
             sizes = list(pool.map(_try(_size), self.files))
-        _refuse(self.files, sizes)
+        self._refuse_unreadable(sizes)
         counts = {size: sizes.count(size) for size in dict.fromkeys(sizes)}
         if len(counts) > 1:
-            told = ", ".join(f"{count} of {w}×{h}" for (h, w), count in list(counts.items())[:5])
+            told = ", ".join(
+                f"{count} of {w}×{h} like {self.files[sizes.index((h, w))].name}"
+                for (h, w), count in list(counts.items())[:5]
+            )
             more = " and others" if len(counts) > 5 else ""
             raise UserError(
                 f"The pictures in {self.folder} have different sizes ({told}{more}); resize them "
                 "to one, and say how, for that changes every score."
             )
         return sizes[0]
+
+    def _refuse_unreadable(self, found: Sequence) -> None:
+        """Where reading some failed, decodes all, to tell of all that can't be at once."""
+        if not any(isinstance(each, Exception) for each in found):
+            return
+        with ThreadPoolExecutor(4) as pool:
+            readable = pool.map(_try(_readable), self.files)
+            bad = [str(f) for f, x in zip(self.files, readable, strict=True) if x is not True]
+        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise UserError(
+            f"{len(bad)} of {len(self.files)} pictures can't be read: {', '.join(bad[:10])}{more}; "
+            "mend or remove them."
+        )
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -82,12 +97,3 @@ def _try(read):
             return error
 
     return attempt
-
-
-def _refuse(files: Sequence[Path], found: Sequence) -> None:
-    bad = [str(f) for f, x in zip(files, found, strict=True) if isinstance(x, Exception)]
-    if bad:
-        more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise UserError(
-            f"{len(bad)} pictures can't be read: {', '.join(bad[:10])}{more}; mend or remove them."
-        )

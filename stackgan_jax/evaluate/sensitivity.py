@@ -1,13 +1,15 @@
 """Does it measure? Real images spoilt on purpose and scored as though they had been generated.
 
-python -m stackgan_jax.evaluate.sensitivity --workdir=runs/stage1
+    python -m stackgan_jax.evaluate.sensitivity --workdir=runs/stage1 --inception=…
 
-The table of docs/evaluation.md is made by this; a metric that doesn't move as it should can't be
+The tables of docs/evaluation.md are made by this; a metric that doesn't move as it should can't be
 trusted on generated pictures either.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
+import dataclasses
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import protocols, readers, scoring, settings_of
 from stackgan_jax.evaluate.readers import Features
 from stackgan_jax.evaluate.runs import Evaluation, Progress, prepare
-from stackgan_jax.evaluate.stamps import TITLES, Score, number
+from stackgan_jax.evaluate.stamps import TITLES, Score, measured_with, number
 
 Spoil = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 [n, s, s, 3] → the same
 
@@ -72,7 +74,8 @@ SPOILT: Mapping[str, Spoil] = {
     "hues turned by 180°": recoloured(180),
 }
 
-Rows = dict[str, list[Score]]
+# What was spoilt → its scores, and what couldn't be measured with the reason.
+Rows = dict[str, tuple[list[Score], dict[str, UserError]]]
 
 
 def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: int = 0) -> Rows:
@@ -87,13 +90,13 @@ def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: 
     labels = evaluation.test.labels
     captions = evaluation.captions.first(len(labels))  # of each image one
     images = captions.images
-    real = _read(evaluation, lambda images, _: images, rng)
+    real = _read(evaluation, "unspoilt", lambda images, _: images, rng)
     rows: Rows = {}
 
     def score(name: str, made: Features, real: Features, captions: scoring.Captions | None) -> None:
         origin = evaluation.origin(f"real images: {name}")
         evidence = scoring.Evidence(evaluation.protocol, made, real, origin, captions)
-        rows[name] = scoring.score(evidence, evaluation.readers)[0]
+        rows[name] = scoring.score(evidence, evaluation.readers)
 
     score("the set itself", _rows(real, images), real, captions)
     half, place = len(labels) // 2, rng.permutation(len(labels))
@@ -104,22 +107,51 @@ def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: 
     score("every second class dropped", _rows(real, np.flatnonzero(every_second)), real, None)
     score("captions shuffled", _rows(real, _of_another_class(labels)[images]), real, captions)
     for name, spoil in spoilt.items():
-        score(name, _rows(_read(evaluation, spoil, rng), images), real, captions)
+        score(name, _rows(_read(evaluation, name, spoil, rng), images), real, captions)
     return rows
 
 
 def table(rows: Rows) -> str:
-    """The scores as Markdown."""
-    names = [n for n in TITLES if any(s.name == n for scores in rows.values() for s in scores)]
-    lines = ["| |" + "".join(f" {TITLES[n]} |" for n in names), "|---|" + "---|" * len(names)]
-    for row, scores in rows.items():
+    """The scores as Markdown, what they were measured with, and why some are missing."""
+    known: dict[str, Score] = {}
+    for scores, _ in rows.values():
+        known = {score.name: score for score in scores} | known
+    names = [name for name in TITLES if name in known]
+    heads = ["", "pictures, real ones", *(TITLES[name] for name in names)]
+    lines = [_line(heads), "|---" * len(heads) + "|"]
+    for row, (scores, _) in rows.items():
         found = {score.name: number(score.name, score.value) for score in scores}
-        lines.append(f"| {row} |" + "".join(f" {found.get(name, '–')} |" for name in names))
-    return "\n".join(lines)
+        counts = f"{scores[0].stamp.generated:,}, {scores[0].stamp.real:,}" if scores else "–"
+        lines.append(_line([row, counts, *(found.get(name, "–") for name in names)]))
+    stamps = measured_with([_of_any_row(known[name]) for name in names]) if names else []
+    return "\n".join([*lines, "", *stamps, *_left_out(rows, known)])
 
 
-def _read(evaluation: Evaluation, spoil: Spoil, rng: np.random.Generator) -> Features:
-    say, parts = Progress("images read", len(evaluation.test)), []
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _of_any_row(score: Score) -> Score:
+    """With a stamp that serves for all rows, which differ in what their names and counts say."""
+    stamp = dataclasses.replace(score.stamp, pictures="real images, spoilt as each row says")
+    return dataclasses.replace(score, stamp=stamp)
+
+
+def _left_out(rows: Rows, known: Container[str]) -> list[str]:
+    """What is missing in all rows, or in which, with the first of these rows' reason."""
+    reasons: dict[str, dict[str, UserError]] = {}
+    for row, (_, left_out) in rows.items():
+        for name, error in left_out.items():
+            reasons.setdefault(name, {})[row] = error
+    told = []
+    for name, of in reasons.items():
+        where = f" ({'; '.join(of)})" if name in known else ""
+        told.append(f"left out: {TITLES[name]}{where}: {next(iter(of.values()))}")
+    return told
+
+
+def _read(evaluation: Evaluation, name: str, spoil: Spoil, rng: np.random.Generator) -> Features:
+    say, parts = Progress(f"images read, {name}", len(evaluation.test)), []
     done = 0
     for block in readers.blocks(evaluation.real):
         part: Features = {}
@@ -151,10 +183,15 @@ def main() -> None:
     try:
         directory, config = sample.find_run(Path(given.workdir))
         settings = settings_of(directory, {"inception": given.inception})
-        rows = measure(prepare(config, directory, protocols.resolve(settings)))
+        evaluation = prepare(config, directory, protocols.resolve(settings))
+        rows = measure(evaluation)
     except UserError as error:
         raise SystemExit(f"stackgan_jax: {error}") from error
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(table(rows))
+    for name, reason in evaluation.left_out.items():
+        print(f"left out: {TITLES[name]}: {reason}")
 
 
 if __name__ == "__main__":

@@ -159,7 +159,7 @@ def number(name: str, value: float | None) -> str:
         return "–"
     if name in SHARES:
         return f"{100 * value:.1f} %"
-    return f"{value:.5f}" if name == "kid" else f"{value:.4g}"
+    return f"{value:.4g}"
 
 
 def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
@@ -171,16 +171,20 @@ def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
         rows.append((TITLES[score.name], *figures, better))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    told = [line.rstrip() for line in lines] + ["", *measured_with(scores)]
+    told += [f"left out: {TITLES[name]}: {reason}" for name, reason in left_out.items()]
+    return "\n".join(told)
+
+
+def measured_with(scores: Sequence[Score]) -> list[str]:
+    """The scores' stamps and warnings as lines: what all stamps share is told once."""
     stamps = [dataclasses.asdict(score.stamp) for score in scores]
     shared = [name for name in stamps[0] if all(s[name] == stamps[0][name] for s in stamps)]
-    told = [line.rstrip() for line in lines] + ["", "measured with"]
-    told += [f"  {name:<10}  {_words(stamps[0][name])}" for name in shared]
+    told = ["measured with", *(f"  {name:<10}  {_words(stamps[0][name])}" for name in shared)]
     for score, stamp in zip(scores, stamps, strict=True):
         own = [f"{name} {_words(value)}" for name, value in stamp.items() if name not in shared]
         told += [f"  {TITLES[score.name]}: {'; '.join(own)}"] if own else []
-    told += [f"mind: {TITLES[score.name]}: {score.warning}" for score in scores if score.warning]
-    told += [f"left out: {TITLES[name]}: {reason}" for name, reason in left_out.items()]
-    return "\n".join(told)
+    return told + [f"mind: {TITLES[s.name]}: {s.warning}" for s in scores if s.warning]
 
 
 def here() -> dict[str, Any]:
