@@ -90,8 +90,9 @@ def run() -> None:
     elif MODE.value == "evaluate":
         _evaluate()
     else:
-        from stackgan_jax import report
+        from stackgan_jax import compilation, report
 
+        compilation.keep_compiled()
         report.write(_given(WORKDIR, "report"))
 
 
@@ -172,8 +173,9 @@ def _prepare() -> None:
 
 
 def _evaluate() -> None:
-    from stackgan_jax import evaluate
+    from stackgan_jax import compilation, evaluate
 
+    compilation.keep_compiled()
     given, output = _evaluation(), OUTPUT.value
     if IMAGES.value or REFERENCE.value:
         if not (IMAGES.value and REFERENCE.value) or FOLLOW.value:
