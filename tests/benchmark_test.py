@@ -130,7 +130,8 @@ def test_collectives_are_read_from_a_compiled_program():
   %b = f32[4]{0} all-reduce-start(%z), metadata={op_name="jit(f)/jvp(G)/up8/norm/reduce_sum"}
   %b2 = f32[4]{0} all-reduce-done(%b), metadata={op_name="jit(f)/jvp(G)/up8/norm/reduce_sum"}
   %c = f32[] all-reduce(%l), metadata={op_name="jit(f)/reduce_sum"}
-  %d = bf16[16,32]{1,0} all-gather(%e), metadata={op_name="jit(f)/jvp(mismatch)/gather"}
+  %d = bf16[16,32]{1,0} all-gather(%e), channel_id=7, metadata={op_name="f/jvp(mismatch)/gather"}
+  %d2 = bf16[16,32]{1,0} all-gather(%e2), channel_id=7, metadata={op_name="f/jvp(mismatch)/gather"}
   %f = f32[8,4]{1,0} all-reduce(%g)
   %h = u8[64,5]{1,0} all-gather(%i), metadata={op_name="jit(f)/strange"}
 """

@@ -113,14 +113,17 @@ def collectives(text: str, parameters: Iterable[tuple[int, ...]]) -> dict[str, d
 
     The origin is "gradients" (of `parameters`, given by their shapes), "normalisation" (batch
     statistics and their gradients), "mismatch" (which text goes with which image), "scalars"
-    (losses and norms), or else the operation's name.
+    (losses and norms), or else the operation's name. What the compiler cut up to run beside other
+    work keeps its channel, and counts once.
     """
     known = {tuple(shape) for shape in parameters}
     found: dict[str, collections.Counter] = {}
+    told = set()
     pattern = re.compile(rf"= (.+?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
     for line in text.splitlines():
-        match = pattern.search(line)
-        if match:
+        match, channel = pattern.search(line), re.search(r"channel_id=(\d+)", line)
+        if match and not (channel and channel[1] in told):
+            told.add(channel and channel[1])
             arrays = [
                 (kind, tuple(int(n) for n in sizes.split(",") if n))
                 for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", match[1])
