@@ -1,5 +1,6 @@
 """--mode=prepare tells what the pictures are, side by side with another and after Ctrl-C."""
 
+import functools
 import json
 import signal
 import subprocess
@@ -90,7 +91,9 @@ def test_ctrl_c_and_again(mine):
     rows = [{"file_name": f"{n}.png", "text": f"number {n}"} for n in range(40, 600)]
     with (mine / "metadata.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    process = subprocess.Popen(command(mine), stderr=subprocess.PIPE, text=True)
+    # A shell's background jobs, pytest among them, ignore Ctrl-C, and so would theirs.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command(mine), stderr=subprocess.PIPE, text=True, preexec_fn=heed)
     cache = mine.parent / "cache"
     while not list(cache.rglob(".train.partial/images.npy")):
         assert process.poll() is None
