@@ -26,7 +26,6 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "load_size": 76,
             # StackGAN's pickles bring the embeddings of their captions with them.
             "encoder": "precomputed" if dataset == "stackgan_pickles" else "char_cnn_rnn",
-            "start": "",  # the run whose char-CNN-RNN and image tower to begin with, "" for none
             "model": "all-MiniLM-L6-v2",  # of encoder sentence_transformer: its name, or a folder
             "embeddings": "",  # of encoder precomputed: a file, "" for the data set's own
             "text": {

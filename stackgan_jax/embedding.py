@@ -79,15 +79,13 @@ class JointEmbedding:
     flip: bool = True
     drop_words: float = 0.0
 
-    def init(
-        self, key: jax.Array, tokens: jax.Array | None = None, params: Any | None = None
-    ) -> EmbeddingState:
-        """The state of step 0; `tokens`: [1, …] like those of a batch, by default of characters.
-        `params`: {"text", "image"}, the towers to begin with instead of fresh ones."""
+    def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
+        """Fresh parameters of both towers and of Adam; `tokens`: [1, …] like those of a batch, by
+        default of characters."""
         text_key, image_key = jax.random.split(key)
         image = jnp.zeros((1, self.image_size, self.image_size, 3))
         tokens = jnp.zeros((1, LENGTH), jnp.uint8) if tokens is None else tokens
-        params = params or {
+        params = {
             "text": self.text.init(text_key, tokens).get("params", {}),
             "image": self.image.init(image_key, image)["params"],
         }

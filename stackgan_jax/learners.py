@@ -28,7 +28,6 @@ from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.embedding import ImageTower, JointEmbedding
 from stackgan_jax.errors import UserError
 from stackgan_jax.models import convolution, stage1, stage2
-from stackgan_jax.models.text import CharCnnRnn
 
 PREVIEW_CAPTIONS = 8
 HEADINGS = {"stage1": "Stage I", "stage2": "Stage II"}
@@ -92,7 +91,6 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     else:
         tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    start = _start(config, workdir, encoder, joint)
     source = batches.joint_embedding(
         split.images, split.labels, tokens, config.batch_size, config.seed
     )
@@ -103,46 +101,20 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
             _save_towers(encoder, joint, params, split, workdir)
             retrieval.write(workdir, test)
 
-    compiled = dispatch.compiled(
-        config,
-        devices,
-        source,
-        lambda key, start: joint.init(key, tokens.flat[:1], start),
-        lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
-        key,
-        start,
-    )
-    init = compiled.pop("init")
     return Learner(
-        **compiled,
-        init=lambda key: init(key, start),
+        **dispatch.compiled(
+            config,
+            devices,
+            source,
+            lambda key: joint.init(key, tokens.flat[:1]),
+            lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
+            key,
+        ),
         parameters=lambda state: {
             f"{name.capitalize()} tower": tree for name, tree in state.params.items() if tree
         },
         finish=finish,
     )
-
-
-def _start(
-    config: ConfigDict, workdir: Path, encoder: text.Encoder, joint: JointEmbedding
-) -> Any | None:
-    """The towers that a new run begins with, of the run `config.start`; None for fresh ones."""
-    if not config.start or configuration.has_begun(workdir):
-        return None
-    pair = towers.load(config.start)
-    if not all(isinstance(each.tower, CharCnnRnn) for each in (pair.encoder, encoder)):
-        raise UserError(
-            f"config.start is for char_cnn_rnn after char_cnn_rnn, not for {encoder.name} after "
-            f"{pair.encoder.name} of {config.start}; leave it out."
-        )
-    start = {"text": pair.encoder.params, "image": pair.params}
-    fresh = jax.eval_shape(joint.init, jax.random.key(0)).params
-    if jax.tree.map(np.shape, start) != jax.tree.map(np.shape, fresh):
-        raise UserError(
-            f"The towers of config.start={config.start} have other sizes; give the config.text, "
-            "config.image and config.joint.image_size of its config.json."
-        )
-    return start
 
 
 def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from stackgan_jax import augment, input_pipeline, learners, losses, mesh, text, towers
+from stackgan_jax import augment, input_pipeline, learners, losses, text, towers
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import UserError
 
@@ -54,38 +54,6 @@ def test_a_damaged_image_tower(runs, tmp_path):
     (directory / towers.FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"image tower .* is damaged"):
         towers.load(directory)
-
-
-def start_of(config, workdir):
-    """The weights of step 0 of a training."""
-    learner = learners.create(config, workdir, mesh.data_mesh(config.batch_size))
-    return learner.init(jax.random.key(config.seed)).params
-
-
-def test_training_begins_with_the_towers_of_another_run(runs, small_config, tmp_path):
-    config = small_config("text_encoder", start=str(runs / "text_encoder"))
-    pair = towers.load(runs / "text_encoder")
-    start = start_of(config, tmp_path)
-    jax.tree.map(np.testing.assert_array_equal, start["text"], pair.encoder.params)
-    jax.tree.map(np.testing.assert_array_equal, start["image"], pair.params)
-    (tmp_path / "checkpoints" / "2").mkdir(parents=True)  # it goes on with what it has
-    assert not np.array_equal(
-        jax.tree.leaves(start_of(config, tmp_path))[-1], jax.tree.leaves(start)[-1]
-    )
-
-
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
-        ({"text.width": 24}, "have other sizes; give the config.text"),
-        ({"encoder": "bag_of_words"}, "not for bag_of_words after char_cnn_rnn"),
-    ],
-)
-def test_towers_that_training_cant_begin_with(changes, sentence, runs, small_config, tmp_path):
-    config = small_config("text_encoder", start=str(runs / "text_encoder"))
-    config.update_from_flattened_dict(changes)
-    with pytest.raises(UserError, match=sentence):
-        start_of(config, tmp_path)
 
 
 def test_a_matcher_is_the_same_however_the_runs_embeddings_are_normalised(runs, split):
