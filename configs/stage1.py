@@ -11,7 +11,8 @@ program, `coco` those of the published PyTorch program. `stackgan_pickles` is th
 own preprocessing wrote, with the birds' schedule (flowers: --config.steps=65400
 --config.training.halve_every=5450). Each of them needs --config.data.path: README.md says of what.
 
-Result: not yet run.
+Result: of the first form 600 of the 20,000 steps, some five minutes on two cores of an AMD EPYC
+(2026-11-22): birds' shapes, and the first colours of their captions. The others: not yet run.
 """
 
 from ml_collections import ConfigDict

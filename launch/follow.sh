@@ -10,7 +10,9 @@ set -euo pipefail
 folder="$1"
 shift
 mkdir -p "$folder"
-if ! kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then
+# A command that has left its status has ended, though a process may bear its number: itself not yet
+# cleared away, or another.
+if [[ -e "$folder/status" ]] || ! kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then
   rm -f "$folder/status"
   # shellcheck disable=SC2016  # the inner shell expands
   setsid nohup bash -c 'status="$1"; shift; "$@"; echo "$?" > "$status"' \

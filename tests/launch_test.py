@@ -276,6 +276,16 @@ def test_a_followed_command_outlives_its_connection(stubs):
     assert done.returncode == 5
 
 
+def test_a_command_that_has_ended_is_followed_by_the_next(stubs):
+    folder = stubs.folder / "running"
+    folder.mkdir()
+    (folder / "status").write_text("1\n")
+    (folder / "pid").write_text(f"{os.getpid()}\n")  # its number is another's now
+    done = stubs.run(LAUNCH / "follow.sh", "running", "echo", "again")
+    assert done.stdout == "again\n"
+    assert done.returncode == 0
+
+
 @pytest.mark.slow
 def test_one_machine_with_two_processes_trains(small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
