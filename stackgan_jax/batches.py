@@ -129,7 +129,10 @@ def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     """
     count = len(labels)
     if count < 2:
-        raise UserError("A mismatched pair needs a batch of at least 2 images.")
+        raise UserError(
+            f"A mismatched pair needs a batch of at least 2 images, not {count}; set "
+            "--config.batch_size to 2 or more."
+        )
     _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.lexsort((rng.permutation(count), rng.permutation(len(sizes))[classes]))
     largest = sizes.max()

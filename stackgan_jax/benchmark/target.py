@@ -121,9 +121,10 @@ def collectives(text: str, parameters: Iterable[tuple[int, ...]]) -> dict[str, d
     told = set()
     pattern = re.compile(rf"= (.+?) ({'|'.join(COLLECTIVES)})(?:-start)?\(")
     for line in text.splitlines():
-        match, channel = pattern.search(line), re.search(r"channel_id=(\d+)", line)
-        if match and not (channel and channel[1] in told):
-            told.add(channel and channel[1])
+        match, channel = pattern.search(line), re.search(r"channel_id=\d+", line)
+        identity = channel[0] if channel else line
+        if match and identity not in told:
+            told.add(identity)
             arrays = [
                 (kind, tuple(int(n) for n in sizes.split(",") if n))
                 for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", match[1])
