@@ -261,8 +261,18 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
     mesh.wait_for_all_processes("Stage I")
     if configuration.has_begun(workdir):
         return configuration.read(own), None  # comes with the checkpoint
-    saved = Checkpoints(paths.folder(config.stage1) / "checkpoints").restore_part(("ema",))
-    return configuration.read(own), saved["ema"]
+    stage1_config = configuration.read(own)
+    # Read only: that Stage I may be training at this moment.
+    theirs = Checkpoints(paths.folder(config.stage1) / "checkpoints", read_only=True)
+    saved = theirs.restore_part(("ema",))
+    if theirs.latest < stage1_config.steps and jax.process_index() == 0:
+        print(
+            f"The Stage I in {config.stage1} has done {theirs.latest:,} of its "
+            f"{stage1_config.steps:,} steps: Stage II goes on from what it draws now, and what it "
+            "learns later doesn't reach this run.",
+            flush=True,
+        )
+    return stage1_config, saved["ema"]
 
 
 def previewer(

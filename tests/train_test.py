@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from stackgan_jax import learners, running, stages, train
+from stackgan_jax import learners, mesh, running, stages, train
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 
@@ -112,6 +113,19 @@ def test_stage_two_holds_stage_one_as_it_was(runs):
     stage1 = Checkpoints(runs / "stage1/checkpoints").restore_part(("ema",))["ema"]
     prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("prior",))["prior"]
     assert_identical(stage1["params"], prior["params"])
+
+
+def test_an_unfinished_stage_one_is_told_of(runs, small_config, tmp_path, capsys):
+    unfinished = shutil.copytree(runs / "stage1", tmp_path / "stage1")
+    settings = json.loads((unfinished / "config.json").read_text())
+    (unfinished / "config.json").write_text(json.dumps(settings | {"steps": 10}))
+    for stage1 in (runs / "stage1", unfinished):
+        config = small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(stage1))
+        workdir = tmp_path / f"of_{stage1.parent.name}"
+        workdir.mkdir()
+        learners.create(config, workdir, mesh.data_mesh(config.batch_size))
+        told = "has done 4 of its 10 steps" in capsys.readouterr().out
+        assert told == (stage1 == unfinished)
 
 
 def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
