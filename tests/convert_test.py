@@ -58,8 +58,9 @@ def run(tmp_path_factory):
 
     def make(name):
         if name not in made:
-            made[name] = tmp_path_factory.mktemp("runs") / name
-            command(*files_of(name), f"--workdir={made[name]}")
+            workdir = tmp_path_factory.mktemp("runs") / name
+            command(*files_of(name), f"--workdir={workdir}")
+            made[name] = workdir
         return made[name]
 
     return make

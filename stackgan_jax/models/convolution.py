@@ -130,15 +130,15 @@ def compiler_options(platform: str | None = None, once: bool = False) -> dict[st
     """
     if (platform or jax.default_backend()) != "cpu":
         return {}
-    options = dict(_accepted(*_CPU_OPTIONS.items()))
-    return options | _accepted(*_UNOPTIMISED.items()) if once else options
+    options = _CPU_OPTIONS | _UNOPTIMISED if once else _CPU_OPTIONS
+    return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
 @functools.cache
-def _accepted(*options: tuple[str, Any]) -> dict[str, Any]:
-    """These options, or none where this jaxlib doesn't know them: they are experimental."""
+def _is_known(option: str, value: Any) -> bool:
+    """Whether this jaxlib takes the option: they come and go with its versions."""
     try:
-        jax.jit(lambda x: x, compiler_options=dict(options)).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options={option: value}).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
-        return {}
-    return dict(options)
+        return False
+    return True
