@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     for stage in (text_encoder, stage1, stage2):
         stage.data.builder_config = "quickstart"  # every bird looks to the right
     text_encoder.joint.flip = stage1.training.flip = stage2.training.flip = False
-    text_encoder.update(load_size=38, steps=3000, log_every=200, save_every=1000)
+    text_encoder.update(load_size=38, steps=4500, log_every=200, save_every=1000)
 
     for stage in (stage1, stage2):
         stage.training.update(
@@ -46,12 +46,12 @@ def get_config() -> ConfigDict:
     stage2.discriminator.features = 8
     stage2.training.update(
         discriminator_learning_rate=8e-4,
-        matching_weight=30.0,
+        matching_weight=60.0,
         consistency_weight=60.0,
-        halve_every=700,
+        halve_every=600,
         ema_decay=0.99,
     )
-    stage2.update(batch_size=8, steps=1000, log_every=50, preview_every=200, save_every=300)
+    stage2.update(batch_size=8, steps=1400, log_every=50, preview_every=200, save_every=350)
     return ConfigDict(
         {"name": "quickstart", "text_encoder": text_encoder, "stage1": stage1, "stage2": stage2}
     )
