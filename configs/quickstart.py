@@ -42,13 +42,13 @@ def get_config() -> ConfigDict:
     )
     stage1.update(batch_size=16, steps=2400, log_every=100, preview_every=500, save_every=1000)
 
-    stage2.generator.update(features=12, residual_blocks=2)
+    stage2.generator.update(features=16, residual_blocks=2)
     stage2.discriminator.features = 8
     stage2.training.update(
         discriminator_learning_rate=8e-4,
-        matching_weight=60.0,
+        matching_weight=30.0,
         consistency_weight=60.0,
-        halve_every=600,
+        halve_every=500,
         ema_decay=0.99,
     )
     stage2.update(batch_size=8, steps=1400, log_every=50, preview_every=200, save_every=350)

@@ -119,13 +119,9 @@ def test_an_unfinished_stage_one_is_told_of(runs, small_config, tmp_path, capsys
     unfinished = shutil.copytree(runs / "stage1", tmp_path / "stage1")
     settings = json.loads((unfinished / "config.json").read_text())
     (unfinished / "config.json").write_text(json.dumps(settings | {"steps": 10}))
-    for stage1 in (runs / "stage1", unfinished):
-        config = small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(stage1))
-        workdir = tmp_path / f"of_{stage1.parent.name}"
-        workdir.mkdir()
-        learners.create(config, workdir, mesh.data_mesh(config.batch_size))
-        told = "has done 4 of its 10 steps" in capsys.readouterr().out
-        assert told == (stage1 == unfinished)
+    config = small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(unfinished))
+    learners.create(config, tmp_path, mesh.data_mesh(config.batch_size))
+    assert "has done 4 of its 10 steps" in capsys.readouterr().out
 
 
 def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
