@@ -6,9 +6,10 @@ of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score
     python -m stackgan_jax.main --config=configs/text_encoder.py:birds
     … --config.encoder=sentence_transformer --config.model=all-MiniLM-L6-v2
 
-Result: of the first form in 2.5 minutes on two cores of an AMD EPYC (2026-11-22), among 480 birds of
-96 unseen species: a caption's picture is among the first ten for 81 %, chance 2 %; class of a
-picture 98 %, chance 1 %. Of photographs in a folder: docs/retrieval.md. The others: not yet run.
+Result: of the first form in 2.5 minutes on two cores of an AMD EPYC (2026-11-22), among 480 birds
+of 96 unseen species: a caption's picture is among the first ten for 81 %, chance 2 %; the class of
+a picture is right for 98 %, chance 1 %. Of a folder of photographs: docs/retrieval.md. The others:
+not yet run.
 """
 
 from ml_collections import ConfigDict

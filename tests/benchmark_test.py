@@ -134,9 +134,10 @@ def test_collectives_are_read_from_a_compiled_program():
   %d2 = bf16[16,32]{1,0} all-gather(%e2), channel_id=7, metadata={op_name="f/jvp(mismatch)/gather"}
   %f = f32[8,4]{1,0} all-reduce(%g)
   %h = u8[64,5]{1,0} all-gather(%i), metadata={op_name="jit(f)/strange"}
+  %j = (f32[64]{0}, f32[8,4]{1,0}) all-reduce(%k, %l)
 """
-    assert target.collectives(text, [(8, 4), (4,)]) == {
-        "all-reduce of gradients": {"count": 2, "bytes": 144 + 128},
+    assert target.collectives(text, [(8, 4), (4,)], images=64) == {
+        "all-reduce of gradients": {"count": 3, "bytes": 144 + 128 + 256 + 128},
         "all-reduce of normalisation": {"count": 1, "bytes": 16},
         "all-reduce of scalars": {"count": 1, "bytes": 4},
         "all-gather of mismatch": {"count": 1, "bytes": 1024},

@@ -55,7 +55,9 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
         "estimated_cycles": cycles,
         "estimated_milliseconds": round(seconds * 1e3, 3),
         "estimated_images_per_second": round(config.batch_size / seconds, 1) if cycles else None,
-        "collectives": collectives(text, {leaf.shape for leaf in jax.tree.leaves(state)}),
+        "collectives": collectives(
+            text, {leaf.shape for leaf in jax.tree.leaves(state)}, config.batch_size
+        ),
     }
 
 
@@ -108,13 +110,15 @@ def shapes(subject: work.Subject, devices: jax.sharding.Mesh) -> tuple[Any, Mapp
     )
 
 
-def collectives(text: str, parameters: Iterable[tuple[int, ...]]) -> dict[str, dict[str, int]]:
+def collectives(
+    text: str, parameters: Iterable[tuple[int, ...]], images: int
+) -> dict[str, dict[str, int]]:
     """What chips tell each other in a compiled program: by kind and origin, count and bytes.
 
     The origin is "gradients" (of `parameters`, given by their shapes), "normalisation" (batch
     statistics and their gradients), "mismatch" (which text goes with which image), "scalars"
-    (losses and norms), or else the operation's name. What the compiler cut up to run beside other
-    work keeps its channel, and counts once.
+    (losses and norms, also one for each of `images`), or else the operation's name. What the
+    compiler cut up to run beside other work keeps its channel, and counts once.
     """
     known = {tuple(shape) for shape in parameters}
     found: dict[str, collections.Counter] = {}
@@ -130,7 +134,8 @@ def collectives(text: str, parameters: Iterable[tuple[int, ...]]) -> dict[str, d
                 for kind, sizes in re.findall(r"(\w+)\[([\d,]*)\]", match[1])
             ]
             name = re.search(r'op_name="([^"]*)"', line)
-            origin = _origin(name[1] if name else "", [shape for _, shape in arrays], known)
+            shapes = [shape for _, shape in arrays if shape in known or shape != (images,)]
+            origin = _origin(name[1] if name else "", shapes, known)
             size = sum(BYTES.get(kind, 4) * math.prod(shape) for kind, shape in arrays)
             counter = found.setdefault(f"{match[2]} of {origin}", collections.Counter())
             counter.update(count=1, bytes=size)
