@@ -120,7 +120,9 @@ def test_an_unfinished_stage_one_is_told_of(runs, small_config, tmp_path, capsys
     settings = json.loads((unfinished / "config.json").read_text())
     (unfinished / "config.json").write_text(json.dumps(settings | {"steps": 10}))
     config = small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(unfinished))
-    learners.create(config, tmp_path, mesh.data_mesh(config.batch_size))
+    workdir = tmp_path / "stage2"
+    workdir.mkdir()
+    learners.create(config, workdir, mesh.data_mesh(config.batch_size))
     assert "has done 4 of its 10 steps" in capsys.readouterr().out
 
 
