@@ -206,13 +206,15 @@ def _training(
 ) -> dict[str, Any]:
     """The training loop itself: three stretches, of which the last, all compiled, is timed.
 
-    Each stretch ends with a log line, a preview and a save; what those cost is told for the config,
-    where they are as frequent as it says.
+    Each stretch ends with a preview and a save, and has log lines as often as the config asks, at
+    least one; what all of that cost is told for the config, where it is as frequent as it says.
     """
     config = subject.config.copy_and_resolve_references()
     step = result.get("train_step", {}).get("milliseconds", {}).get("median", 1000) / 1e3
     stretch = max(1, round(seconds / step / learner.together)) * learner.together
-    config.update(steps=3 * stretch, log_every=stretch)
+    log_every = min(config.log_every, stretch)
+    stretch = stretch // log_every * log_every
+    config.update(steps=3 * stretch, log_every=log_every)
     config.update(preview_every=stretch, save_every=stretch)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -220,9 +222,13 @@ def _training(
         except UserError as error:
             return {"not_measured": str(error)}
         text = Path(folder, "metrics.jsonl").read_text(encoding="utf-8")
-    ends = [json.loads(line)["seconds"] for line in text.splitlines()]
-    costs = {kind: spent[1] for kind, spent in halts.items()}
-    each = (ends[2] - ends[1] - sum(costs.values())) / stretch
+    lines = [json.loads(line) for line in text.splitlines()]
+    ends = {line["step"]: line["seconds"] for line in lines}
+    logs = stretch // log_every
+    spent = halts["log"][2 * logs - 1 : 3 * logs - 1]
+    costs = {"log": sum(spent) / logs, "preview": halts["preview"][1], "save": halts["save"][1]}
+    halted = sum(spent) + costs["preview"] + costs["save"]
+    each = (ends[3 * stretch] - ends[2 * stretch] - halted) / stretch
     original = subject.config
     frequency = {
         "log": original.log_every,
