@@ -191,7 +191,8 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
 def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Gan:
     """The game that a config describes; Stage II's with the Stage I of `stage1_config`.
 
-    Raises UserError when a field of the config is not one of the network's.
+    Raises UserError when a field of the config is not one of the network's, or the noise is not of
+    Stage I's width.
     """
     networks = NETWORKS[config.kind]
     training = dict(config.training)
@@ -200,6 +201,13 @@ def build(config: ConfigDict, stage1_config: ConfigDict | None = None) -> gan.Ga
         raise UserError(
             f"config.training.batch_norm_groups is {norm['batch_norm_groups']}; give a number from "
             f"1 (the whole batch's statistics) to config.batch_size, {config.batch_size}."
+        )
+    if stage1_config and stage1_config.training.z_features != config.training.z_features:
+        trained = stage1_config.training.z_features
+        raise UserError(
+            f"config.training.z_features is {config.training.z_features} and the Stage I that the "
+            f"run goes on from was trained with {trained}; set "
+            f"--config.training.z_features={trained}."
         )
     try:
         prior = None
@@ -242,7 +250,8 @@ def _own_encoder(config: ConfigDict, workdir: Path, prior_variables: Any) -> tex
     Raises UserError when that is missing, or not the one that Stage I was trained with.
     """
     own = workdir / text.DIRECTORY
-    if not own.exists() and jax.process_index() == 0:
+    # What a start that failed has copied may be of another config.
+    if not (own.exists() and configuration.has_begun(workdir)) and jax.process_index() == 0:
         if prior_variables is not None:
             kernel = prior_variables["params"]["conditioning"]["dense"]["kernel"]
             text.require_of_stage1(config.text_encoder, config.stage1, len(kernel))
@@ -256,7 +265,7 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
     if config.kind != "stage2":
         return None, None
     own = workdir / STAGE1_CONFIG
-    if not own.exists() and jax.process_index() == 0:
+    if not configuration.has_begun(workdir) and jax.process_index() == 0:
         configuration.write(own, configuration.read(paths.folder(config.stage1) / "config.json"))
     mesh.wait_for_all_processes("Stage I")
     if configuration.has_begun(workdir):

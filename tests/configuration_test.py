@@ -43,6 +43,13 @@ def test_an_unknown_field_is_named():
         learners.build(config)
 
 
+def test_noise_of_another_width_than_stage_ones_is_refused():
+    stage1 = configuration.load(CONFIGS / "stage1.py")
+    stage1.training.z_features = 32
+    with pytest.raises(UserError, match=r"set --config.training.z_features=32"):
+        learners.build(configuration.load(CONFIGS / "stage2.py"), stage1)
+
+
 def test_a_missing_file_an_unknown_data_set_and_no_config_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"No config file .*stage3.py; .*stage1.py"):
         configuration.load(CONFIGS / "stage3.py")

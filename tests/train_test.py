@@ -126,6 +126,25 @@ def test_an_unfinished_stage_one_is_told_of(runs, small_config, tmp_path, capsys
     assert "has done 4 of its 10 steps" in capsys.readouterr().out
 
 
+def test_what_a_failed_start_copied_is_not_kept(runs, small_config, tmp_path):
+    other = shutil.copytree(runs / "stage1", tmp_path / "other")
+    settings = json.loads((other / "config.json").read_text())
+    settings["training"]["z_features"] = 5
+    (other / "config.json").write_text(json.dumps(settings))
+    workdir = tmp_path / "stage2"
+    workdir.mkdir()
+    make = lambda stage1: learners.create(
+        small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(stage1)),
+        workdir,
+        mesh.data_mesh(8),
+    )
+    with pytest.raises(UserError, match=r"set --config.training.z_features=5"):
+        make(other)
+    make(runs / "stage1")
+    kept = json.loads((workdir / learners.STAGE1_CONFIG).read_text())
+    assert kept["training"]["z_features"] == 4
+
+
 def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
     config = small_config("stage1", text_encoder=str(runs / "text_encoder"))
     real = learners.create

@@ -87,6 +87,7 @@ def subject(config: ConfigDict, configs: Path) -> Subject:
         prior = configuration.load(configs / "stage1.py", config.get("dataset", ""))
         prior.generator.dtype = config.generator.dtype
         prior.generator.size = config.discriminator.size // 4
+        prior.training.z_features = config.training.z_features
     game = learners.build(config, prior)
     width = EMBEDDING.get(config.get("dataset"), PUBLISHED_EMBEDDING)
     return Subject(config, game, width)
