@@ -66,7 +66,8 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
 
 def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> None:
     """Trains the text encoder that a stage needs where none is found, and says so."""
-    if _has_text_encoder(workdir) or _has_text_encoder(config.text_encoder):
+    own = configuration.has_begun(workdir) and _has_text_encoder(workdir)
+    if own or _has_text_encoder(config.text_encoder):
         return
     file = configs / "text_encoder.py"
     _say(
