@@ -115,7 +115,9 @@ def tensorflow_settings(config: ConfigDict, epoch: int) -> None:
     config.discriminator.features = 64
     config.training.halve_every = 50 * epoch
     config.steps = 600 * epoch
-    config.preview_every = config.save_every = 10 * epoch
+    # On an accelerator a step takes a few milliseconds, a save some eighty beside the background.
+    config.log_every = 100
+    config.preview_every = config.save_every = 30 * epoch
 
 
 def pytorch_settings(config: ConfigDict, epoch: int) -> None:
@@ -145,4 +147,5 @@ def pytorch_settings(config: ConfigDict, epoch: int) -> None:
     config.training.update(mismatch="shifted_text", truncated_epsilon=False, halve_every=20 * epoch)
     config.batch_size = 128
     config.steps = 120 * epoch
-    config.preview_every = config.save_every = epoch
+    config.log_every = 100
+    config.preview_every = config.save_every = 5 * epoch

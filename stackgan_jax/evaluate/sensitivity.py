@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from stackgan_jax import sample
+from stackgan_jax.batches import mismatched
 from stackgan_jax.errors import UserError
 from stackgan_jax.evaluate import protocols, readers, scoring, settings_of
 from stackgan_jax.evaluate.readers import Features
@@ -105,7 +106,8 @@ def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: 
     every_second = np.isin(labels, np.unique(labels)[::2])
     score("half of the images against all", first, real, None)
     score("every second class dropped", _rows(real, np.flatnonzero(every_second)), real, None)
-    score("captions shuffled", _rows(real, _of_another_class(labels)[images]), real, captions)
+    others = mismatched(np.random.default_rng((seed, 5)), labels)
+    score("captions shuffled", _rows(real, others[images]), real, captions)
     for name, spoil in spoilt.items():
         score(name, _rows(_read(evaluation, name, spoil, rng), images), real, captions)
     return rows
@@ -165,14 +167,6 @@ def _read(evaluation: Evaluation, name: str, spoil: Spoil, rng: np.random.Genera
 
 def _rows(features: Features, rows: np.ndarray) -> Features:
     return {name: values[rows] for name, values in features.items()}
-
-
-def _of_another_class(labels: np.ndarray) -> np.ndarray:
-    """For each image another, each once; of another class where none fills half of them."""
-    order = np.argsort(labels, kind="stable")
-    partner = np.empty(len(labels), int)
-    partner[order] = np.roll(order, len(order) // 2)
-    return partner
 
 
 def main() -> None:
