@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from stackgan_jax import configuration, prepare
+from stackgan_jax.datasets import progress
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -105,3 +106,12 @@ def test_ctrl_c_and_again(mine):
     done = subprocess.run(command(mine), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not list(cache.rglob("*.partial"))
+
+
+def test_the_start_of_the_workers_is_not_taken_for_slow_pictures(monkeypatch, capsys):
+    clock = iter([0.0, 30.0, 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    told = progress.Progress("mine", 100, "decoded")
+    told(1)
+    told(51)
+    assert capsys.readouterr().err.strip() == "mine: 51 of 100 images decoded, 10 s left"
