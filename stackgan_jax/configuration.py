@@ -135,11 +135,14 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is."""
     elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
-    return {
-        key: value
-        for key, value in flat(config).items()
-        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere | CHANGEABLE
-    }
+    identity = {}
+    for key, value in flat(config).items():
+        stage, _, field = key.partition(".")
+        of_quickstart = "kind" not in config and isinstance(config[stage], ConfigDict)
+        own = field if of_quickstart and "kind" in config[stage] else key
+        if own.split(".")[0] not in CHANGEABLE and own not in elsewhere | CHANGEABLE:
+            identity[key] = value
+    return identity
 
 
 def flat(config: ConfigDict) -> dict[str, Any]:

@@ -3,6 +3,7 @@ the stages of a quickstart with a report at the end."""
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
@@ -24,12 +25,12 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
       workdir: the run's folder; a quickstart makes one folder below it for each stage.
       configs: the folder with `text_encoder.py`, for a stage whose encoder is missing.
     """
+    if config.get("kind", ORDER[0]) not in ORDER:
+        raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
+    datasets.source(config.data)  # refused, if at all, before anything is written
     if "kind" not in config:
         run_all(config, workdir)
         return
-    if config.kind not in ORDER:
-        raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
-    datasets.source(config.data)  # refused, if at all, before anything is written
     if config.kind == "stage2":
         _require_stage1(config, workdir)  # before a text encoder is trained for nothing
     with claimed(workdir, config):  # from its text encoder on, for whoever follows it
@@ -53,7 +54,8 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
             _say(f"\n== {number}/{len(ORDER)} {stage.name}")
             if kind == "stage1" and jax.process_count() == 1 and isinstance(workdir, Path):
                 beside.enter_context(report.classifier_ahead(stage.data, workdir / "report"))
-            train(stage, workdir / kind)
+            with _of_stage(kind):
+                train(stage, workdir / kind)
     if jax.process_index():
         return
     if not isinstance(workdir, Path):
@@ -62,6 +64,15 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
     print("\n== report", flush=True)
     page = report.write(workdir, began=began)
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
+
+
+@contextlib.contextmanager
+def _of_stage(kind: str) -> Iterator[None]:
+    """What a stage's errors say of its config, they say of the quickstart's."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("--config.", f"--config.{kind}.")) from error
 
 
 def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> None:

@@ -26,6 +26,15 @@ def test_both_stages_of_every_data_set_build(dataset):
     assert stage1.text_encoder == stage2.text_encoder == f"runs/{encoder.name}"
 
 
+@pytest.mark.parametrize("dataset", sorted(configuration.DATA_SETS.keys() - {"stackgan_pickles"}))
+def test_a_quickstart_of_every_data_set_has_one_path_for_all_stages(dataset):
+    config = configuration.load(CONFIGS / "quickstart.py", dataset)
+    config.data.path = "mine"
+    assert {config[kind].data.path for kind in STAGES} == {"mine"}
+    assert {config[kind].dataset for kind in STAGES} == {dataset}
+    assert learners.build(config.stage2, config.stage1).discriminator.size == 256
+
+
 def test_pickles_bring_their_sizes_and_embeddings():
     stages = [configuration.load(CONFIGS / f"{kind}.py", "stackgan_pickles") for kind in STAGES]
     encoder, stage1, stage2 = stages
@@ -55,6 +64,8 @@ def test_a_missing_file_an_unknown_data_set_and_no_config_are_refused(tmp_path):
         configuration.load(CONFIGS / "stage3.py")
     with pytest.raises(UserError, match="'cubs'; choose from synthetic_birds, birds"):
         configuration.load(CONFIGS / "stage1.py", "cubs")
+    with pytest.raises(UserError, match=r"use --config=configs/stage1.py:stackgan_pickles"):
+        configuration.load(CONFIGS / "quickstart.py", "stackgan_pickles")
     (tmp_path / "empty.py").write_text("")
     with pytest.raises(UserError, match="get_config"):
         configuration.load(tmp_path / "empty.py")
@@ -78,6 +89,19 @@ def test_any_changed_value_makes_another_run(fields, data):
     configuration.refuse_another(old, ConfigDict({"model": fields, "steps": 2}), Path("run"))
     with pytest.raises(UserError, match=rf"model\.{key} \("):
         configuration.refuse_another(old, new, Path("run"))
+
+
+@pytest.mark.parametrize("kind", STAGES)
+def test_a_stage_of_a_quickstart_may_become_longer_and_nothing_else(kind, tmp_path):
+    configuration.write(tmp_path / "config.json", configuration.load(CONFIGS / "quickstart.py"))
+    old = configuration.read(tmp_path / "config.json")
+    longer = configuration.load(CONFIGS / "quickstart.py")
+    longer[kind].update(steps=20_000, log_every=7)
+    longer.data.dir = "elsewhere"
+    configuration.refuse_another(old, longer, Path("run"))
+    longer[kind].batch_size = 4
+    with pytest.raises(UserError, match=rf"it differs in {kind}.batch_size \("):
+        configuration.refuse_another(old, longer, Path("run"))
 
 
 def test_a_run_that_saved_nothing_may_begin_otherwise(tmp_path):

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tensorflow as tf
+from ml_collections import ConfigDict
 
 from stackgan_jax import learners, mesh, running, stages, train
 from stackgan_jax.checkpoint import Checkpoints
@@ -194,6 +195,17 @@ def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
         run(config, tmp_path / "images")
     with pytest.raises(UserError, match="batch_size 12 can't be shared equally by 8 devices"):
         run(small_config("text_encoder", batch_size=12), tmp_path / "devices")
+
+
+def test_a_quickstart_says_which_of_its_own_options_to_set(small_config, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise UserError("set --config.batch_size to 36 or less")
+
+    config = ConfigDict({kind: small_config(kind) for kind in stages.ORDER})
+    config.data = config.stage1.data
+    monkeypatch.setattr(stages, "train", refuse)
+    with pytest.raises(UserError, match=r"set --config\.text_encoder\.batch_size to 36"):
+        stages.run(config, tmp_path, tmp_path)
 
 
 def test_a_run_is_seen_in_training_from_its_text_encoder_on(small_config, tmp_path, monkeypatch):
