@@ -156,8 +156,7 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
         input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     test = input_pipeline.load(config.data, "test", augment.load_size(size))
-    _, first = np.unique(test.labels, return_index=True)
-    captions = [test.captions[i][0] for i in first[:PREVIEW_CAPTIONS]]
+    captions = preview_captions(test)
     source = batches.image_text(
         split.images,
         split.labels,
@@ -282,6 +281,15 @@ def _own_stage1(config: ConfigDict, workdir: Path) -> tuple[ConfigDict | None, A
             flush=True,
         )
     return stage1_config, saved["ema"]
+
+
+def preview_captions(test: input_pipeline.Split) -> list[str]:
+    """Of as many classes as can be, and not of each picture the first: that may be but a name."""
+    _, first = np.unique(test.labels, return_index=True)
+    others = np.setdiff1d(np.arange(len(test)), first)
+    chosen = [*first, *others][:PREVIEW_CAPTIONS]
+    captions = [test.captions[i] for i in chosen]
+    return [several[n % len(several)] for n, several in enumerate(captions)]
 
 
 def previewer(
