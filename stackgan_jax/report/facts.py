@@ -94,6 +94,7 @@ def of_data(data: ConfigDict, training: Split, test: Split) -> dict[str, Any]:
         "data": {
             "name": data.name,
             "builder_config": data.builder_config,
+            "path": data.path,
             "train_images": len(training),
             "train_classes": len(classes),
             "test_images": len(test),

@@ -224,4 +224,6 @@ def img(picture: np.ndarray, description: str) -> str:
 
 
 def _name_of(data: Mapping[str, Any]) -> str:
+    if data["name"] == "folder":
+        return data["path"]
     return "/".join(filter(None, (data["name"], data["builder_config"])))
