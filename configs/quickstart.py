@@ -67,7 +67,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
         data.builder_config = "quickstart"  # every bird looks to the right
         text_encoder.joint.flip = stage1.training.flip = stage2.training.flip = False
     else:
-        photographs(text_encoder, stage1, stage2)
+        photographs(text_encoder, stage1)
     return ConfigDict(
         {
             "name": f"quickstart{suffix}",
@@ -79,10 +79,10 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
     )
 
 
-def photographs(text_encoder: ConfigDict, stage1: ConfigDict, stage2: ConfigDict) -> None:
-    """What differs where pictures are more varied, and sentences fewer: docs/retrieval.md."""
+def photographs(text_encoder: ConfigDict, stage1: ConfigDict) -> None:
+    """What differs where pictures are more varied and sentences fewer: docs/own_pictures.md."""
     text_encoder.joint.update(learning_rate=2e-3, drop_words=0.3)
     text_encoder.steps = 1500
     stage1.generator.features = stage1.discriminator.features = 32
     # The image tower knows photographs less well: what pleases it most are coloured spots.
-    stage1.training.matching_weight = stage2.training.matching_weight = 10.0
+    stage1.training.matching_weight = 10.0

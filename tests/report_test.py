@@ -143,6 +143,11 @@ def test_the_same_workdir_gives_the_same_report(stage1, trainings):
 def test_seconds_of_the_whole_quickstart(stage1, trainings):
     report.write(stage1, began=time.monotonic() - 1000)
     assert 1000 < read(stage1)["seconds"] < 1100
+    *lines, last = (stage1 / "metrics.jsonl").read_text().splitlines()
+    last = json.dumps(json.loads(last) | {"seconds": 5000.0})  # most of it was trained before
+    (stage1 / "metrics.jsonl").write_text("\n".join([*lines, last]))
+    report.write(stage1, began=time.monotonic())
+    assert read(stage1)["seconds"] == 5000
 
 
 def test_the_classifier_trained_beside_the_stages_is_the_reports(stage1, trainings):

@@ -69,8 +69,8 @@ def write(workdir: Path, began: float | None = None) -> Path:
 
     Args:
       workdir: of a quickstart, or of a single Stage-I or Stage-II run.
-      began: `time.monotonic()` when the work began, for `seconds`; otherwise they are the seconds
-        of training that the metrics.jsonl of the runs tell.
+      began: `time.monotonic()` when the work began. `seconds` are those since then, or those of
+        training by the metrics.jsonl of the runs, if more: they may have been trained before.
     Returns: the page's path.
     Raises UserError when there is no trained run in `workdir`, or it can't be written.
     """
@@ -88,9 +88,9 @@ def write(workdir: Path, began: float | None = None) -> Path:
         ways=_ways(sampler, measured.unseen),
         logs={run.kind: run.log for run in runs},
     )
-    seconds = facts.training_seconds(runs) if began is None else time.monotonic() - began
+    elapsed = 0.0 if began is None else time.monotonic() - began
     known = {
-        "seconds": round(seconds, 1),
+        "seconds": round(max(elapsed, facts.training_seconds(runs)), 1),
         **facts.of_runs(workdir, runs),
         **facts.of_data(sampler.config.data, measured.training, measured.unseen.test),
         **measured.facts(),
