@@ -133,16 +133,20 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
-    """Dotted key → value of everything that makes a run what it is."""
+    """Dotted key → value of everything that makes a run what it is; a quickstart is its stages."""
+    identities = {
+        stage: _identity(value)
+        for stage, value in config.items()
+        if isinstance(value, ConfigDict) and "kind" in value
+    }
+    if identities:
+        return {f"{stage}.{k}": v for stage, each in identities.items() for k, v in each.items()}
     elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
-    identity = {}
-    for key, value in flat(config).items():
-        stage, _, field = key.partition(".")
-        of_quickstart = "kind" not in config and isinstance(config[stage], ConfigDict)
-        own = field if of_quickstart and "kind" in config[stage] else key
-        if own.split(".")[0] not in CHANGEABLE and own not in elsewhere | CHANGEABLE:
-            identity[key] = value
-    return identity
+    return {
+        key: value
+        for key, value in flat(config).items()
+        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere | CHANGEABLE
+    }
 
 
 def flat(config: ConfigDict) -> dict[str, Any]:

@@ -98,6 +98,7 @@ def test_a_stage_of_a_quickstart_may_become_longer_and_nothing_else(kind, tmp_pa
     longer = configuration.load(CONFIGS / "quickstart.py")
     longer[kind].update(steps=20_000, log_every=7)
     longer.data.dir = "elsewhere"
+    del old["data"]  # as before there was one for all stages
     configuration.refuse_another(old, longer, Path("run"))
     longer[kind].batch_size = 4
     with pytest.raises(UserError, match=rf"it differs in {kind}.batch_size \("):
