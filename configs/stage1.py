@@ -116,7 +116,7 @@ def tensorflow_settings(config: ConfigDict, epoch: int) -> None:
     config.discriminator.features = 64
     config.training.halve_every = 50 * epoch
     config.steps = 600 * epoch
-    # On an accelerator a step takes a few milliseconds, a save some eighty beside the background.
+    # For steps of milliseconds: what a log line and a save cost is in docs/performance.md.
     config.log_every = 100
     config.preview_every = config.save_every = 30 * epoch
 

@@ -22,8 +22,7 @@ SUMMARY = "summary.txt"
 
 def prepare(config: ConfigDict) -> None:
     """Prepares what a config (of a stage, or of a quickstart) trains on, and tells what it is."""
-    quickstart = "kind" not in config
-    for stage in [config[kind] for kind in stages.ORDER] if quickstart else [config]:
+    for stage in stages.configs_of(config):
         splits = {
             split: input_pipeline.load(stage.data, split, load_size(stage)) for split in SPLITS
         }

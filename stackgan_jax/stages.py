@@ -25,9 +25,10 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
       workdir: the run's folder; a quickstart makes one folder below it for each stage.
       configs: the folder with `text_encoder.py`, for a stage whose encoder is missing.
     """
-    if config.get("kind", ORDER[0]) not in ORDER:
-        raise UserError(f"Unknown config.kind {config.kind!r}; choose from {', '.join(ORDER)}.")
-    datasets.source(config.data)  # refused, if at all, before anything is written
+    for stage in configs_of(config):
+        if stage.kind not in ORDER:
+            raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(ORDER)}.")
+        datasets.source(stage.data)  # refused, if at all, before anything is written
     if "kind" not in config:
         run_all(config, workdir)
         return
@@ -37,6 +38,11 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
         if config.kind != "text_encoder":
             _provide_text_encoder(config, workdir, configs)
         train(config, workdir)
+
+
+def configs_of(config: ConfigDict) -> list[ConfigDict]:
+    """The configs of the stages of a quickstart, in order, or a stage's alone."""
+    return [config] if "kind" in config else [config[kind] for kind in ORDER]
 
 
 def run_all(config: ConfigDict, workdir: Path) -> None:

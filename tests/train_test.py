@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from stackgan_jax import learners, mesh, running, stages, train
+from stackgan_jax import input_pipeline, learners, mesh, running, stages, train
 from stackgan_jax.checkpoint import Checkpoints
 from stackgan_jax.errors import Stopped, UserError
 
@@ -146,6 +146,19 @@ def test_what_a_failed_start_copied_is_not_kept(runs, small_config, tmp_path):
     assert kept["training"]["z_features"] == 4
 
 
+def test_previews_show_other_captions_than_each_pictures_first():
+    captions = [[f"a photo of {i}", f"bird {i} is red"] for i in range(5)]
+    test = input_pipeline.Split(Path(), np.zeros((5, 1)), np.array([1, 0, 1, 0, 2]), captions, {})
+    shown = learners.preview_captions(test)
+    assert shown == [
+        "a photo of 1",
+        "bird 0 is red",
+        "a photo of 4",
+        "bird 2 is red",
+        "a photo of 3",
+    ]
+
+
 def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
     config = small_config("stage1", text_encoder=str(runs / "text_encoder"))
     real = learners.create
@@ -202,7 +215,6 @@ def test_a_quickstart_says_which_of_its_own_options_to_set(small_config, tmp_pat
         raise UserError("set --config.batch_size to 36 or less")
 
     config = ConfigDict({kind: small_config(kind) for kind in stages.ORDER})
-    config.data = config.stage1.data
     monkeypatch.setattr(stages, "train", refuse)
     with pytest.raises(UserError, match=r"set --config\.text_encoder\.batch_size to 36"):
         stages.run(config, tmp_path, tmp_path)
