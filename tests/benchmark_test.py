@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax import configuration
-from stackgan_jax.benchmark import here, peer, target, timing, words, work
+from stackgan_jax.benchmark import cards, here, kernels, peer, target, timing, words, work
 from stackgan_jax.errors import UserError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -103,11 +103,16 @@ def test_samples_are_taken_in_turn_and_long_enough():
 
 @pytest.mark.parametrize(
     "wrong, words",
-    [("v9:2x2", "v5e:2x2"), ("v5e", "v5e:2x2"), ("v5e:two", "v5e:2x2")],
+    [("v9:2x2", "v5e:2x2"), ("v5e", "v5e:2x2"), ("v5e:two", "v5e:2x2"), ("h100:0", "h100:8")],
 )
 def test_a_topology_that_doesnt_exist_is_refused(wrong, words):
     with pytest.raises(UserError, match=f"Unknown --target='{wrong}'.*{words}"):
         target.topology(wrong)
+
+
+def test_more_gpus_than_a_machine_holds_come_in_machines():
+    with pytest.raises(UserError, match="--target=h100:9 doesn't exist: a machine holds 8"):
+        target.topology("h100:9")
 
 
 def test_a_config_of_no_stage_is_refused():
@@ -145,6 +150,53 @@ def test_collectives_are_read_from_a_compiled_program():
     }
 
 
+def test_kernels_are_read_from_a_compiled_program():
+    conv = "window={size=4x4 pad=1_1x1_1 stride=2x2}, dim_labels=b01f_o01i->b01f, "
+    conv += 'custom_call_target="__cudnn$conv'
+    text = """HloModule jit_step, is_scheduled=true
+
+%product (a: f32[8,4], b: f32[4,6]) -> f32[8,6] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[4,6]{1,0} parameter(1)
+  ROOT %d = f32[8,6]{1,0} dot(%a, %b), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+}
+
+%body (s: (bf16[2,4,4,3], bf16[5,4,4,3])) -> (bf16[2,4,4,3], bf16[5,4,4,3]) {
+  %s = (bf16[2,4,4,3]{3,2,1,0}, bf16[5,4,4,3]{3,2,1,0}) parameter(0)
+  %x = bf16[2,4,4,3]{3,2,1,0} get-tuple-element(%s), index=0
+  %k = bf16[5,4,4,3]{3,2,1,0} get-tuple-element(%s), index=1
+  %f = (bf16[2,2,2,5]{3,2,1,0}, u8[0]{0}) custom-call(%x, %k), CONVForward"
+  %y = bf16[2,2,2,5]{3,2,1,0} get-tuple-element(%f), index=0
+  %g = (bf16[2,4,4,3]{3,2,1,0}, u8[0]{0}) custom-call(%y, %k), CONVBackwardInput"
+  %w = (bf16[5,4,4,3]{3,2,1,0}, u8[0]{0}) custom-call(%x, %y), CONVBackwardFilter"
+  %p = f32[8,4]{1,0} constant({...})
+  %q = f32[4,6]{1,0} constant({...})
+  %gemm = f32[8,6]{1,0} fusion(%p, %q), kind=kCustom, calls=%product
+  %r = pred[] compare(%x, %x), direction=GT
+  ROOT %t = (bf16[2,4,4,3]{3,2,1,0}, bf16[5,4,4,3]{3,2,1,0}) tuple(%x, %k)
+}
+
+ENTRY %main (i: (bf16[2,4,4,3], bf16[5,4,4,3])) -> (bf16[2,4,4,3], bf16[5,4,4,3]) {
+  %i = (bf16[2,4,4,3]{3,2,1,0}, bf16[5,4,4,3]{3,2,1,0}) parameter(0)
+  ROOT %loop = (bf16[2,4,4,3]{3,2,1,0}, bf16[5,4,4,3]{3,2,1,0}) while(%i), condition=%c, body=%body
+}
+""".replace("CONV", conv)
+    x, k, y = 2 * 2 * 4 * 4 * 3, 2 * 5 * 4 * 4 * 3, 2 * 2 * 2 * 2 * 5
+    convolved = 2 * 40 * 16 * 3
+    product = 4 * (32 + 24 + 48)
+    found = kernels.of_a_step(text)
+    assert found == [
+        kernels.Kernel("convolution", "bf16", x + k + y, convolved),
+        kernels.Kernel("convolution", "bf16", x + k + y, convolved),
+        kernels.Kernel("convolution", "bf16", x + k + y, convolved),
+        kernels.Kernel("product", "f32", product, 2 * 48 * 4),
+        kernels.Kernel("elementwise", "bf16", 2 * x + 1, 0),
+    ]
+    card = cards.Card("", 1, {"bf16": 1e3, "f32": 1e2}, bytes_per_second=1e3)
+    seconds = 3 * convolved / 1e3 + 2 * 48 * 4 / 1e2 + (2 * x + 1) / 1e3
+    assert card.least_seconds(found) == pytest.approx(seconds)
+
+
 @pytest.mark.slow
 def test_everything_is_measured():
     result = here.measure(tiny(), ("step", "input", "sampling", "training", "inception"), 0.2, None)
@@ -180,3 +232,50 @@ def test_the_step_compiles_for_a_tpu_that_isnt_here(config, tmp_path):
     origins = {kind.split(" of ")[1] for kind in result["collectives"]}
     assert {"gradients", "normalisation"} <= origins
     assert origins <= {"gradients", "normalisation", "mismatch", "scalars"}, result["collectives"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
+@pytest.mark.parametrize("cards", [1, 8])
+def test_the_step_compiles_for_a_gpu_that_isnt_here(config, cards, tmp_path):
+    """At the published widths; every weight gradient is cuDNN's, so no kernel is transposed."""
+    pytest.importorskip("jax_cuda13_plugin")
+    command = [sys.executable, "-m", "stackgan_jax.benchmark", f"--config={CONFIGS / config}"]
+    command += [f"--config.{net}.dtype=bfloat16" for net in ("generator", "discriminator")]
+    command += [f"--config.batch_size={64 * cards}", f"--target=h100:{cards}"]
+    command += [f"--json={tmp_path / 'gpu.json'}"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "gpu.json").read_text())
+    assert result["compiled"]["memory_bytes"] < result["chip_memory_bytes"]
+    assert 0 < result["estimated_milliseconds"] < {"stage1": 2.5, "stage2": 35}[config[:6]]
+    origins = {kind.split(" of ")[1] for kind in result["collectives"]}
+    known = {"gradients", "normalisation", "mismatch", "scalars", "several"}
+    assert origins <= (known if cards > 1 else set()), result["collectives"]
+
+
+@pytest.mark.slow
+def test_a_gpus_weight_gradients_are_cudnns():
+    """Also where the image is as small as the kernel, which XLA takes for a convolution."""
+    pytest.importorskip("jax_cuda13_plugin")
+    code = """
+import jax, jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+from stackgan_jax.benchmark import target
+from stackgan_jax.models import convolution
+here = SingleDeviceSharding(target.topology("h100:1")[0])
+shape = lambda *s: jax.ShapeDtypeStruct(s, jnp.bfloat16, sharding=here)
+for function, x, kernel in [
+    (convolution.upsample_conv, shape(64, 4, 4, 1024), shape(3, 3, 1024, 512)),
+    (lambda x, k: convolution.conv(x, k, 2), shape(64, 8, 8, 256), shape(4, 4, 256, 512)),
+]:
+    gradient = jax.grad(lambda x, k: jnp.sum(function(x, k).astype("float32") ** 2), (0, 1))
+    text = jax.jit(gradient).lower(x, kernel).compile().as_text().replace('"', "")
+    print(text.count("=__cudnn$convBackwardFilter"), text.count("=__cudnn$conv"))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
+    environment["JAX_PLATFORMS"] = "cpu"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.stdout.split("\n")[:2] == ["1 3", "1 3"], done.stderr

@@ -140,6 +140,16 @@ def test_the_form_follows_the_platform_compiled_for():
     assert "lhs_dilate = [2, 2]" not in traced.lower(lowering_platforms=("cpu",)).as_text()
 
 
+@pytest.mark.parametrize("size, kernel, stride", [(8, 4, 2), (16, 4, 2), (3, 3, 1), (6, 1, 1)])
+def test_cudnns_weight_gradient_is_exact(size, kernel, stride):
+    x, k = normal((2, size, size, 3), "float32"), normal((kernel, kernel, 3, 5), "float32")
+    padding = ((kernel // 2 - (stride - 1), (kernel - 1) // 2),) * 2
+    cotangent = normal(plain(x, k, stride, padding).shape, "float32", seed=1)
+    arguments = x, k, cotangent, stride, padding
+    expected = cpu_convolution.kernel_gradient(*arguments)
+    np.testing.assert_allclose(convolution.kernel_gradient_cudnn(*arguments), expected, atol=1e-5)
+
+
 def test_bad_arguments_are_told():
     x = normal((1, 4, 4, 2), "float32")
     with pytest.raises(ValueError, match="choose from naive, phases, transposed"):

@@ -40,7 +40,7 @@ CONFIG = config_flags.DEFINE_config_file(
 JSON = flags.DEFINE_string("json", None, "Write the figures to this file as well.")
 PEER = flags.DEFINE_enum("peer", None, ["pytorch"], "Time the same step in PyTorch beside it.")
 TARGET = flags.DEFINE_string(
-    "target", None, "Only compile, for a TPU that needn't be here: v5e:1x1, v5e:2x2, v4:2x2x1 …"
+    "target", None, "Only compile, for what needn't be here: v5e:1x1, v5e:2x2, v4:2x2x1, h100:8 …"
 )
 WHAT = flags.DEFINE_list("what", list(PARTS), f"Which of {', '.join(PARTS)} to measure.")
 SECONDS = flags.DEFINE_float("seconds", 10, "For how long to repeat each.", lower_bound=0)

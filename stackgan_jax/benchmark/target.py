@@ -1,6 +1,7 @@
-"""Compiles the step for a TPU that is only described, and reads what the compiler says of it.
+"""Compiles the step for a described TPU or GPU, and reads what the compiler made of it.
 
-The `libtpu` package compiles on any x86-64 Linux machine. Its cycles are a cost model's, not a run.
+The packages `libtpu` and `jax-cuda13-plugin` compile on any x86-64 Linux machine. A TPU's cycles
+are a cost model's, a GPU's time is the least that its kernels can take; neither is a run.
 """
 
 import collections
@@ -13,36 +14,49 @@ from typing import Any
 import jax
 
 from stackgan_jax import compilation, dispatch, mesh
-from stackgan_jax.benchmark import work
+from stackgan_jax.benchmark import cards, kernels, work
 from stackgan_jax.errors import UserError
 from stackgan_jax.gan import MISMATCH
 
 # Generation → GiB of memory and clock in GHz of what JAX calls a device: a chip, on v4 a core of it
 # (peak operations over what one cycle of the matrix units does; Google's published figures).
 CHIPS = {"v5e": (16, 1.5), "v6e": (32, 1.75), "v5p": (95, 1.75), "v4": (16, 1.05)}
+EXTRAS = {"tpu": "tpu", "cuda": "cuda13"}  # of the package jax, by platform
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
-BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
+SEVERAL = "several"  # the origin of sums that the compiler joined
 
 
 def measure(subject: work.Subject, target: str) -> dict[str, Any]:
-    """Memory, operations, bytes, cycles and collectives of the training step on `target`.
+    """Memory, operations, bytes, collectives and estimated time of the training step on `target`.
 
     Args:
-      target: generation and grid: "v5e:2x2", "v4:2x2x1". `config.batch_size` is for all its chips.
+      target: of a TPU, generation and grid: "v5e:2x2", "v4:2x2x1"; of GPUs, card and number:
+        "h100:8". `config.batch_size` is for all of them.
     Raises:
-      UserError: libtpu is missing, there is no such topology, or the step doesn't fit the chip.
+      UserError: the compiler's package is missing, there is no such topology, or the step doesn't
+        fit the chip.
     """
     config, described = subject.config, topology(target)
     devices = mesh.data_mesh(config.batch_size, described)
     state, batch = shapes(subject, devices)
-    program, _ = dispatch.programs(devices, subject.step)
-    with compilation.memory_in_words(config.batch_size):
-        compiled = program.compile(state, {}, batch)
+    one, several = dispatch.programs(devices, subject.step)
     generation = target.partition(":")[0]
-    memory, clock = CHIPS[generation]
-    text = compiled.as_text()
-    cycles = sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text)))
-    seconds = cycles / (clock * 1e9)
+    card = cards.CARDS.get(generation)
+    with compilation.memory_in_words(config.batch_size):
+        if card:
+            compiled = several.compile(state, {}, _stacked(devices, batch))
+        else:
+            compiled = one.compile(state, {}, batch)
+    text, account = compiled.as_text(), compilation.account(compiled)
+    if card:
+        step = kernels.of_a_step(text)
+        account["operations"] = sum(kernel.operations for kernel in step)
+        account["bytes"] = sum(kernel.bytes for kernel in step)
+        memory, seconds, made = card.memory, card.least_seconds(step), {"kernels": len(step)}
+    else:
+        memory, clock = CHIPS[generation]
+        cycles = sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text)))
+        seconds, made = cycles / (clock * 1e9), {"estimated_cycles": cycles}
     return {
         "config": config.name,
         "batch_size": config.batch_size,
@@ -51,10 +65,10 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
         "chips": len(described),
         "kind": described[0].device_kind,
         "chip_memory_bytes": memory * 2**30,
-        "compiled": compilation.account(compiled),
-        "estimated_cycles": cycles,
+        "compiled": account,
+        **made,
         "estimated_milliseconds": round(seconds * 1e3, 3),
-        "estimated_images_per_second": round(config.batch_size / seconds, 1) if cycles else None,
+        "estimated_images_per_second": round(config.batch_size / seconds, 1) if seconds else None,
         "collectives": collectives(
             text, {leaf.shape for leaf in jax.tree.leaves(state)}, config.batch_size
         ),
@@ -62,37 +76,63 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
 
 
 def topology(target: str) -> list[jax.Device]:
-    """The devices of a described TPU; UserError where it doesn't exist or libtpu is missing."""
+    """The devices of a described TPU or of described GPUs.
+
+    Raises UserError where they don't exist or the compiler's package is missing.
+    """
     generation, _, grid = target.partition(":")
-    if generation not in CHIPS or not re.fullmatch(r"\d+(x\d+){1,2}", grid):
-        examples = "v5e:1x1, v5e:2x2, v5e:4x4, v4:2x2x1 or v5p:2x2x1"
-        raise UserError(f"Unknown --target={target!r}; give for example {examples}.")
+    if generation in cards.CARDS and re.fullmatch(r"[1-9]\d*", grid):
+        return _gpus(target, cards.CARDS[generation], int(grid))
+    if generation in CHIPS and re.fullmatch(r"\d+(x\d+){1,2}", grid):
+        return _tpu(target, [int(side) for side in grid.split("x")])
+    examples = "v5e:1x1, v5e:2x2, v5e:4x4, v4:2x2x1, v5p:2x2x1, h100:1 or h100:8"
+    raise UserError(f"Unknown --target={target!r}; give for example {examples}.")
+
+
+def _tpu(target: str, chips: list[int]) -> list[jax.Device]:
     # Without these libtpu looks for a TPU, or for somebody to ask about it, for minutes.
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-4")
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")  # nothing runs, so nothing collides
+    options = {"chips_per_host_bounds": (*chips, 1)[:3]} if math.prod(chips) < 4 else {}
+    return _described(target, "tpu", "libtpu", **options)
+
+
+def _gpus(target: str, card: cards.Card, count: int) -> list[jax.Device]:
+    hosts = -(-count // card.per_host)
+    if count % hosts:
+        raise UserError(
+            f"--target={target} doesn't exist: a machine holds {card.per_host}, so give up to "
+            f"{card.per_host} or a multiple of it."
+        )
+    grid = f"1x{hosts}x{count // hosts}"
+    described = {"target_config": card.description, "topology": grid}
+    return _described(target, "cuda", "jax-cuda13-plugin", **described)
+
+
+def _described(target: str, platform: str, package: str, **options: Any) -> list[jax.Device]:
     from jax.experimental import topologies
 
-    chips = [int(side) for side in grid.split("x")]
-    options = {}
-    if math.prod(chips) < 4:
-        options["chips_per_host_bounds"] = (*chips, 1)[:3]
     try:
-        described = topologies.get_topology_desc(target, platform="tpu", **options)
+        return topologies.get_topology_desc(target, platform=platform, **options).devices
     except (jax.errors.JaxRuntimeError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        if "not installed" in reason:
-            reason, remedy = (
-                "libtpu is not installed",
-                "pip install the version that jax[tpu] names",
-            )
-        else:
-            remedy = "choose another grid"
+        reason, remedy = str(error).strip().splitlines()[0], "choose another grid"
+        if "not installed" in reason or "not implemented for" in reason:
+            reason = f"{package} is not installed"
+            remedy = f"pip install the version that jax[{EXTRAS[platform]}] names"
         raise UserError(
             f"--target={target} can't be compiled for: {reason.rstrip('.')}; {remedy}."
         ) from error
-    return described.devices
+
+
+def _stacked(devices: jax.sharding.Mesh, batch: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The batches of a dispatch of several steps, as shapes."""
+    sharding = mesh.over_batch(devices, 1)
+    return {
+        name: jax.ShapeDtypeStruct((dispatch.STEPS_TOGETHER, *a.shape), a.dtype, sharding=sharding)
+        for name, a in batch.items()
+    }
 
 
 def shapes(subject: work.Subject, devices: jax.sharding.Mesh) -> tuple[Any, Mapping[str, Any]]:
@@ -117,8 +157,9 @@ def collectives(
 
     The origin is "gradients" (of `parameters`, given by their shapes), "normalisation" (batch
     statistics and their gradients), "mismatch" (which text goes with which image), "scalars"
-    (losses and norms, also one for each of `images`), or else the operation's name. What the
-    compiler cut up to run beside other work keeps its channel, and counts once.
+    (losses and norms, also one for each of `images`), "several" (what a GPU's compiler joined into
+    one), or else the operation's name. What the compiler cut up to run beside other work keeps its
+    channel, and counts once.
     """
     known = {tuple(shape) for shape in parameters}
     found: dict[str, collections.Counter] = {}
@@ -136,7 +177,7 @@ def collectives(
             name = re.search(r'op_name="([^"]*)"', line)
             shapes = [shape for _, shape in arrays if shape in known or shape != (images,)]
             origin = _origin(name[1] if name else "", shapes, known)
-            size = sum(BYTES.get(kind, 4) * math.prod(shape) for kind, shape in arrays)
+            size = sum(kernels.BYTES.get(kind, 4) * math.prod(shape) for kind, shape in arrays)
             counter = found.setdefault(f"{match[2]} of {origin}", collections.Counter())
             counter.update(count=1, bytes=size)
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
@@ -151,4 +192,4 @@ def _origin(operation: str, shapes: list[tuple[int, ...]], known: set[tuple[int,
         return "scalars"
     if all(shape in known for shape in shapes) or "transpose(jvp(" in operation:
         return "gradients"
-    return operation or str(shapes)
+    return operation or SEVERAL

@@ -59,6 +59,9 @@ def _conv_backward(stride, padding, residuals, cotangent):
         *residuals,
         cotangent,
         cpu=partial(cpu_convolution.backward, stride=stride, padding=padding),
+        cuda=partial(
+            _plain_backward, stride=stride, padding=padding, by_kernel=kernel_gradient_cudnn
+        ),
         default=partial(_plain_backward, stride=stride, padding=padding),
     )
 
@@ -66,9 +69,22 @@ def _conv_backward(stride, padding, residuals, cotangent):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _plain_backward(x, kernel, cotangent, stride, padding):
+def _plain_backward(x, kernel, cotangent, stride, padding, by_kernel=kernel_gradient):
     (dx,) = jax.linear_transpose(lambda x: plain(x, kernel, stride, padding), x)(cotangent)
-    return dx, kernel_gradient(x, kernel, cotangent, stride, padding)
+    return dx, by_kernel(x, kernel, cotangent, stride, padding)
+
+
+def kernel_gradient_cudnn(x, kernel, cotangent, stride, padding):
+    """`kernel_gradient`, in the form that XLA gives to cuDNN's weight gradient.
+
+    XLA takes it for a convolution, with every array transposed, where the cotangent is no larger
+    than the kernel; so one that is as large gets a row of zeros, an output beyond the image.
+    """
+    if cotangent.shape[1:3] == kernel.shape[:2] and min(kernel.shape[:2]) > 1:
+        cotangent = jnp.pad(cotangent, ((0, 0), (0, 1), (0, 0), (0, 0)))
+        (top, bottom), columns = padding
+        padding = ((top, bottom + stride), columns)
+    return kernel_gradient(x, kernel, cotangent, stride, padding)
 
 
 def upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None = None) -> jax.Array:
@@ -103,7 +119,11 @@ def _upsample_conv_forward(x, kernel, form):
 
 def _upsample_conv_backward(form, residuals, cotangent):
     return lax.platform_dependent(
-        *residuals, cotangent, cpu=cpu_convolution.upsample_backward, default=_transposed_backward
+        *residuals,
+        cotangent,
+        cpu=cpu_convolution.upsample_backward,
+        cuda=partial(_transposed_backward, by_kernel=kernel_gradient_cudnn),
+        default=_transposed_backward,
     )
 
 
@@ -117,10 +137,10 @@ def _transposed(x, kernel):
     return jax.linear_transpose(lambda y: plain(y, expand(kernel), 2, HALVING), y)(x)[0]
 
 
-def _transposed_backward(x, kernel, cotangent):
+def _transposed_backward(x, kernel, cotangent, by_kernel=kernel_gradient):
     expanded, contract = jax.vjp(expand, kernel)
     dx = plain(cotangent, expanded, 2, HALVING)
-    return dx, *contract(kernel_gradient(cotangent, expanded, x, 2, HALVING))
+    return dx, *contract(by_kernel(cotangent, expanded, x, 2, HALVING))
 
 
 def compiler_options(platform: str | None = None, once: bool = False) -> dict[str, Any]:
