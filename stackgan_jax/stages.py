@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, datasets, paths, text
 from stackgan_jax.errors import UserError
-from stackgan_jax.train import claimed, train
+from stackgan_jax.train import claimed, note, train
 
 ORDER = ("text_encoder", "stage1", "stage2")
 
@@ -62,6 +62,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
                 beside.enter_context(report.classifier_ahead(stage.data, workdir / "report"))
             with _of_stage(kind):
                 train(stage, workdir / kind)
+        note(workdir, config)
     if jax.process_index():
         return
     if not isinstance(workdir, Path):

@@ -38,6 +38,7 @@ def _train(config: ConfigDict, workdir: Path) -> Any:
     devices = mesh.data_mesh(config.batch_size)
     with memory_in_words(config.batch_size):
         learner = learners.create(config, workdir, devices)
+        note(workdir, config)
         state, _ = run(learner, config, workdir, devices, in_training(config, workdir))
     return state
 
@@ -106,15 +107,16 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
 def claim(workdir: Path, config: ConfigDict) -> None:
     """Makes `workdir` the run of `config`, or raises UserError where it is another's.
 
-    It is another's once something has been saved: what failed before that can be mended.
+    It is another's once something has been saved: what failed before that can be mended. From then
+    on its config.json stays until `note`: the start may yet be refused, for other data say.
     """
     path = workdir / "config.json"
     with _writable(workdir):
         workdir.mkdir(parents=True, exist_ok=True)
         if path.exists() and configuration.has_begun(workdir):
             configuration.refuse_another(configuration.read(path), config, workdir)
-        if jax.process_index() == 0:
-            configuration.write(path, config)
+        else:
+            note(workdir, config)
     mesh.wait_for_all_processes(f"claim {workdir}")
     processes.refuse_if_any(
         ""
@@ -122,6 +124,12 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "
         "on a file system that all hosts share, or on gs://."
     )
+
+
+def note(workdir: Path, config: ConfigDict) -> None:
+    """Writes down that `workdir` is the run of `config`."""
+    if jax.process_index() == 0:
+        configuration.write(workdir / "config.json", config)
 
 
 @contextlib.contextmanager

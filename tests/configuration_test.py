@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import configuration, learners
 from stackgan_jax.errors import UserError
-from stackgan_jax.train import claim
+from stackgan_jax.train import claim, note
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 STAGES = ("text_encoder", "stage1", "stage2")
@@ -115,3 +115,14 @@ def test_a_run_that_saved_nothing_may_begin_otherwise(tmp_path):
     config.batch_size = 16
     with pytest.raises(UserError, match=r"belongs to another config: .* batch_size \(8 there"):
         claim(tmp_path, config)
+
+
+def test_a_start_that_may_yet_be_refused_changes_nothing(tmp_path):
+    config = configuration.load(CONFIGS / "stage1.py")
+    claim(tmp_path, config)
+    (tmp_path / "checkpoints" / "100").mkdir(parents=True)
+    config.data.path = "elsewhere"
+    claim(tmp_path, config)
+    assert configuration.read(tmp_path / "config.json").data.path != "elsewhere"
+    note(tmp_path, config)
+    assert configuration.read(tmp_path / "config.json").data.path == "elsewhere"

@@ -566,5 +566,8 @@ def test_from_one_class_without_a_split_to_pictures(mine, small_config, capsys):
     pictures = sample.generate(runs / "stage2", text.embed(runs / "stage2", ["a dog"]), seed=0)
     assert pictures["stage2"].shape == (1, 64, 64, 3)
     put(mine, {"cat/0.txt": "a cat with a hat"})
+    other = config("stage1", steps=6)
+    other.data.path = str(mine.rename(mine.parent / "other"))
     with pytest.raises(UserError, match="with other contents"):
-        stages.run(config("stage1", steps=6), runs / "stage1", CONFIGS)
+        stages.run(other, runs / "stage1", CONFIGS)
+    assert configuration.read(runs / "stage1" / "config.json").data.path == str(mine)
