@@ -169,3 +169,17 @@ def test_only_powers_of_two_from_16_are_sizes(size):
     with pytest.raises(ValueError, match=f"not {size}"):
         layers.doublings(size)
     assert [layers.doublings(4 << n) for n in (2, 4, 6)] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (3, 4, 2, 5)])
+def test_normalisations_gradients_are_the_formulas(shape):
+    rng = np.random.default_rng(0)
+    draw = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    arguments = draw(*shape), draw(5), draw(5), draw(5)
+    cotangent = draw(*shape)
+    plain = lambda x, mean, scale, bias: (x - mean) * scale + bias
+    expected, theirs = jax.vjp(plain, *arguments)
+    got, ours = jax.vjp(layers._standardise, *arguments)
+    np.testing.assert_array_equal(got, expected)
+    for one, other in zip(ours(cotangent), theirs(cotangent), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

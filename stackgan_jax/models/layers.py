@@ -120,11 +120,33 @@ class BatchNorm(nn.Module):
         return each(parts, mean, var, scale, bias).reshape(-1, *x.shape[1:])[: len(x)]
 
     def _normalise(self, x, mean, var, scale, bias):
-        scale = scale * jax.lax.rsqrt(var + self.epsilon)
-        return ((x.astype(jnp.float32) - mean) * scale + bias).astype(x.dtype)
+        return _standardise(x, mean, scale * jax.lax.rsqrt(var + self.epsilon), bias)
 
     def _follow(self, running, value):
         running.value = DECAY * running.value + (1 - DECAY) * value
+
+
+@jax.custom_vjp
+def _standardise(x, mean, scale, bias):
+    """(x - mean)·scale + bias by channel; x [b, …, c] of any type, the others [c] float32."""
+    return ((x.astype(jnp.float32) - mean) * scale + bias).astype(x.dtype)
+
+
+def _standardise_forward(x, mean, scale, bias):
+    return _standardise(x, mean, scale, bias), (x, mean, scale)
+
+
+def _standardise_backward(residuals, cotangent):
+    # The mean's gradient from the bias's: derived by itself it would be a third sum over all of x.
+    x, mean, scale = residuals
+    wide = cotangent.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    total = jnp.sum(wide, axes)
+    by_scale = jnp.sum(wide * (x.astype(jnp.float32) - mean), axes)
+    return (wide * scale).astype(x.dtype), -scale * total, by_scale, total
+
+
+_standardise.defvjp(_standardise_forward, _standardise_backward)
 
 
 def _cut(x, groups):
