@@ -110,9 +110,10 @@ def test_a_topology_that_doesnt_exist_is_refused(wrong, words):
         target.topology(wrong)
 
 
-def test_more_gpus_than_a_machine_holds_come_in_machines():
-    with pytest.raises(UserError, match="--target=h100:9 doesn't exist: a machine holds 8"):
-        target.topology("h100:9")
+@pytest.mark.parametrize("count", [9, 12])
+def test_more_gpus_than_a_machine_holds_come_in_machines(count):
+    with pytest.raises(UserError, match=f"--target=h100:{count} doesn't exist: a machine holds 8"):
+        target.topology(f"h100:{count}")
 
 
 def test_a_config_of_no_stage_is_refused():
@@ -253,6 +254,18 @@ def test_the_step_compiles_for_a_gpu_that_isnt_here(config, cards, tmp_path):
     origins = {kind.split(" of ")[1] for kind in result["collectives"]}
     known = {"gradients", "normalisation", "mismatch", "scalars", "several"}
     assert origins <= (known if cards > 1 else set()), result["collectives"]
+
+
+@pytest.mark.slow
+def test_what_a_gpu_that_isnt_here_cant_hold_is_refused():
+    pytest.importorskip("jax_cuda13_plugin")
+    command = [sys.executable, "-m", "stackgan_jax.benchmark", "--target=h100:1"]
+    command += [f"--config={CONFIGS / 'stage1.py:birds'}", "--config.batch_size=32768"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "memory is too small" in done.stderr and "of 80" not in done.stdout
+    assert "--config.batch_size=16384 (now 32768)" in done.stderr
 
 
 @pytest.mark.slow

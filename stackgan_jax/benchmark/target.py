@@ -42,21 +42,25 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
     one, several = dispatch.programs(devices, subject.step)
     generation = target.partition(":")[0]
     card = cards.CARDS.get(generation)
+    memory = (card.memory if card else CHIPS[generation][0]) * 2**30
     with compilation.memory_in_words(config.batch_size):
         if card:
             compiled = several.compile(state, {}, _stacked(devices, batch))
         else:
             compiled = one.compile(state, {}, batch)
-    text, account = compiled.as_text(), compilation.account(compiled)
+        account = compilation.account(compiled)
+        if account["memory_bytes"] > memory:  # a TPU's compiler says so itself
+            needed, there = account["memory_bytes"] / 2**30, memory / 2**30
+            raise MemoryError(f"{needed:.0f} GiB needed, {there:.0f} there")
+    text = compiled.as_text()
     if card:
         step = kernels.of_a_step(text)
         account["operations"] = sum(kernel.operations for kernel in step)
         account["bytes"] = sum(kernel.bytes for kernel in step)
-        memory, seconds, made = card.memory, card.least_seconds(step), {"kernels": len(step)}
+        seconds, made = card.least_seconds(step), {"kernels": len(step)}
     else:
-        memory, clock = CHIPS[generation]
         cycles = sum(map(int, re.findall(r'"estimated_cycles":"(\d+)"', text)))
-        seconds, made = cycles / (clock * 1e9), {"estimated_cycles": cycles}
+        seconds, made = cycles / (CHIPS[generation][1] * 1e9), {"estimated_cycles": cycles}
     return {
         "config": config.name,
         "batch_size": config.batch_size,
@@ -64,7 +68,7 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
         "target": target,
         "chips": len(described),
         "kind": described[0].device_kind,
-        "chip_memory_bytes": memory * 2**30,
+        "chip_memory_bytes": memory,
         "compiled": account,
         **made,
         "estimated_milliseconds": round(seconds * 1e3, 3),
@@ -101,7 +105,7 @@ def _tpu(target: str, chips: list[int]) -> list[jax.Device]:
 
 def _gpus(target: str, card: cards.Card, count: int) -> list[jax.Device]:
     hosts = -(-count // card.per_host)
-    if count % hosts:
+    if hosts > 1 and count % card.per_host:
         raise UserError(
             f"--target={target} doesn't exist: a machine holds {card.per_host}, so give up to "
             f"{card.per_host} or a multiple of it."
