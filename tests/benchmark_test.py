@@ -1,4 +1,4 @@
-"""The benchmark measures what it says, beside a peer of the same networks, and described TPUs."""
+"""The benchmark measures what it says, beside a peer of the same networks, and described chips."""
 
 import importlib.util
 import json
@@ -215,19 +215,31 @@ def test_everything_is_measured():
     assert "images/s" in "\n".join(words.lines(result))
 
 
+def python(*arguments):
+    """A Python of its own, in which JAX hasn't begun."""
+    path = os.pathsep.join([*sys.path, str(CONFIGS.parent)])
+    environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+
+def compiled(config, target, file, *options):
+    """What `--target` tells of a config in bfloat16."""
+    networks = ("generator", "discriminator")
+    options = [*options, *(f"--config.{network}.dtype=bfloat16" for network in networks)]
+    command = ["-m", "stackgan_jax.benchmark", f"--config={CONFIGS / config}"]
+    done = python(*command, f"--target={target}", f"--json={file}", *options)
+    assert done.returncode == 0, done.stderr
+    return json.loads(file.read_text())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
 def test_the_step_compiles_for_a_tpu_that_isnt_here(config, tmp_path):
     """Four chips tell each other gradients, batch statistics and which text is whose, no more."""
     pytest.importorskip("libtpu")
     narrow = [f"--config.{net}.features=16" for net in ("generator", "discriminator")]
-    narrow += [f"--config.{net}.dtype=bfloat16" for net in ("generator", "discriminator")]
-    command = [sys.executable, "-m", "stackgan_jax.benchmark", f"--config={CONFIGS / config}"]
-    command += ["--config.batch_size=256", "--target=v5e:2x2", f"--json={tmp_path / 'tpu.json'}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
-    done = subprocess.run(command + narrow, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "tpu.json").read_text())
+    result = compiled(config, "v5e:2x2", tmp_path / "tpu.json", "--config.batch_size=256", *narrow)
     assert result["compiled"]["memory_bytes"] < result["chip_memory_bytes"]
     assert result["estimated_cycles"] > 0
     origins = {kind.split(" of ")[1] for kind in result["collectives"]}
@@ -237,32 +249,25 @@ def test_the_step_compiles_for_a_tpu_that_isnt_here(config, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
-@pytest.mark.parametrize("cards", [1, 8])
-def test_the_step_compiles_for_a_gpu_that_isnt_here(config, cards, tmp_path):
+@pytest.mark.parametrize("count", [1, 8])
+def test_the_step_compiles_for_a_gpu_that_isnt_here(config, count, tmp_path):
     """At the published widths; every weight gradient is cuDNN's, so no kernel is transposed."""
     pytest.importorskip("jax_cuda13_plugin")
-    command = [sys.executable, "-m", "stackgan_jax.benchmark", f"--config={CONFIGS / config}"]
-    command += [f"--config.{net}.dtype=bfloat16" for net in ("generator", "discriminator")]
-    command += [f"--config.batch_size={64 * cards}", f"--target=h100:{cards}"]
-    command += [f"--json={tmp_path / 'gpu.json'}"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "gpu.json").read_text())
+    batch = f"--config.batch_size={64 * count}"
+    result = compiled(config, f"h100:{count}", tmp_path / "gpu.json", batch)
     assert result["compiled"]["memory_bytes"] < result["chip_memory_bytes"]
     assert 0 < result["estimated_milliseconds"] < {"stage1": 2.5, "stage2": 35}[config[:6]]
     origins = {kind.split(" of ")[1] for kind in result["collectives"]}
     known = {"gradients", "normalisation", "mismatch", "scalars", "several"}
-    assert origins <= (known if cards > 1 else set()), result["collectives"]
+    assert origins <= (known if count > 1 else set()), result["collectives"]
 
 
 @pytest.mark.slow
 def test_what_a_gpu_that_isnt_here_cant_hold_is_refused():
     pytest.importorskip("jax_cuda13_plugin")
-    command = [sys.executable, "-m", "stackgan_jax.benchmark", "--target=h100:1"]
-    command += [f"--config={CONFIGS / 'stage1.py:birds'}", "--config.batch_size=32768"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    config = f"--config={CONFIGS / 'stage1.py:birds'}"
+    command = ["-m", "stackgan_jax.benchmark", config, "--config.batch_size=32768"]
+    done = python(*command, "--target=h100:1")
     assert done.returncode == 1
     assert "memory is too small" in done.stderr and "of 80" not in done.stdout
     assert "--config.batch_size=16384 (now 32768)" in done.stderr
@@ -287,8 +292,5 @@ for function, x, kernel in [
     text = jax.jit(gradient).lower(x, kernel).compile().as_text().replace('"', "")
     print(text.count("=__cudnn$convBackwardFilter"), text.count("=__cudnn$conv"))
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(CONFIGS.parent)])}
-    environment["JAX_PLATFORMS"] = "cpu"
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = python("-c", code)
     assert done.stdout.split("\n")[:2] == ["1 3", "1 3"], done.stderr

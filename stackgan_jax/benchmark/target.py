@@ -29,6 +29,8 @@ SEVERAL = "several"  # the origin of sums that the compiler joined
 def measure(subject: work.Subject, target: str) -> dict[str, Any]:
     """Memory, operations, bytes, collectives and estimated time of the training step on `target`.
 
+    On GPUs of a step inside a dispatch of several, as a data set on the device is trained on.
+
     Args:
       target: of a TPU, generation and grid: "v5e:2x2", "v4:2x2x1"; of GPUs, card and number:
         "h100:8". `config.batch_size` is for all of them.
@@ -124,7 +126,7 @@ def _described(target: str, platform: str, package: str, **options: Any) -> list
         reason, remedy = str(error).strip().splitlines()[0], "choose another grid"
         if "not installed" in reason or "not implemented for" in reason:
             reason = f"{package} is not installed"
-            remedy = f"pip install the version that jax[{EXTRAS[platform]}] names"
+            remedy = f"pip install the version that jax[{EXTRAS[platform]}] {jax.__version__} names"
         raise UserError(
             f"--target={target} can't be compiled for: {reason.rstrip('.')}; {remedy}."
         ) from error
