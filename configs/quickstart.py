@@ -18,8 +18,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration
-from stackgan_jax.errors import UserError
+from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime.errors import UserError
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:

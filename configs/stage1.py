@@ -18,7 +18,7 @@ their captions' colours. The others: not yet run.
 
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration
+from stackgan_jax.runtime import configuration
 
 # Images of the TensorFlow program's data sets; its pickles are taken for those of the birds.
 EPOCHS = {"birds": 8_855, "flowers": 7_034, "stackgan_pickles": 8_855}

@@ -14,7 +14,7 @@ not yet run.
 
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration
+from stackgan_jax.runtime import configuration
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:

@@ -17,7 +17,7 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import ConfigDict
 
-from stackgan_jax.errors import UserError
+from stackgan_jax.runtime.errors import UserError
 
 SOURCES = ("pytorch", "tensorflow", "char_cnn_rnn")
 # main.py has a --workdir as well, and one process may import both.
@@ -81,13 +81,13 @@ def _refuse_given(where: str, *unused: flags.FlagHolder) -> None:
 
 
 def _import_gan(generator: str, workdir: Path) -> None:
-    from stackgan_jax import published_networks, published_runs
+    from stackgan_jax.weights import imports, recognition
 
-    weights = published_networks.recognise(
+    weights = recognition.recognise(
         SOURCE.value, generator, DISCRIMINATOR.value or "", ONLY_STAGE1.value
     )
-    encoder = published_runs.read_encoder(ENCODER.value) if ENCODER.value else None
-    imported = published_runs.import_gan(weights, workdir, DATASET.value or "", encoder, STEP.value)
+    encoder = imports.read_encoder(ENCODER.value) if ENCODER.value else None
+    imported = imports.import_gan(weights, workdir, DATASET.value or "", encoder, STEP.value)
     program = {"pytorch": "StackGAN-Pytorch (COCO)", "tensorflow": "StackGAN (birds, flowers)"}
     print(f"Stage {'I' * weights.stage} of {program[SOURCE.value]}:")
     for part, count in imported.parameters.items():
@@ -116,10 +116,10 @@ def _import_gan(generator: str, workdir: Path) -> None:
 
 
 def _import_encoder(path: str, workdir: Path) -> None:
-    from stackgan_jax import published_runs
+    from stackgan_jax.weights import imports
 
-    encoder = published_runs.read_encoder(path)
-    imported = published_runs.import_encoder(encoder, workdir, DATASET.value or "")
+    encoder = imports.read_encoder(path)
+    imported = imports.import_encoder(encoder, workdir, DATASET.value or "")
     (count,) = imported.parameters.values()
     print(f"{_encoder_name(encoder.module)}: {count:,} parameters.")
     print(f"Written to {workdir}.")
@@ -128,7 +128,7 @@ def _import_encoder(path: str, workdir: Path) -> None:
 
 
 def _encoder_name(module: Any) -> str:
-    from stackgan_jax.models.text import PUBLISHED
+    from stackgan_jax.models.char_cnn_rnn import PUBLISHED
 
     fields = ("features", "cell", "final_pooling")
     same = [
@@ -141,19 +141,19 @@ def _encoder_name(module: Any) -> str:
 
 
 def _export(workdir: Path, directory: Path) -> None:
-    from stackgan_jax import published_exports
+    from stackgan_jax.weights import exports
 
-    for path in published_exports.export(workdir, directory, AVERAGED.value):
+    for path in exports.export(workdir, directory, AVERAGED.value):
         print(f"Written: {path}")
 
 
 def _print_training(imported: Any, workdir: Path) -> None:
-    from stackgan_jax import published_runs
+    from stackgan_jax.weights import imports
 
     kind, dataset = imported.base.kind, imported.base.dataset
-    file = published_runs.CONFIGS / f"{kind}.py"
+    file = imports.CONFIGS / f"{kind}.py"
     path = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file
-    plain = published_runs.configuration.load(file, dataset)
+    plain = imports.configuration.load(file, dataset)
     overrides = "".join(f" {option}" for option in _differences(plain, imported.config))
     print(
         f"Go on training: python -m stackgan_jax.main --config={path}:{dataset} "

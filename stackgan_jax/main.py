@@ -9,9 +9,9 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from stackgan_jax import allocator, configuration, paths, supervision
-from stackgan_jax.command_line import parse
-from stackgan_jax.errors import Stopped, UserError
+from stackgan_jax.runtime import allocator, configuration, paths, supervisor
+from stackgan_jax.runtime.command_line import parse
+from stackgan_jax.runtime.errors import Stopped, UserError
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # or TensorFlow tells of it at every start
@@ -51,7 +51,7 @@ FOLLOW = flags.DEFINE_bool(
     "follow", False, "evaluate: each new checkpoint of a run in training, until it has ended."
 )
 # The config of --mode=evaluate without --config: config.eval alone.
-EVALUATION_CONFIG = Path(__file__).parent / "evaluate" / "config.py"
+EVALUATION_CONFIG = Path(__file__).parent / "evaluation" / "config.py"
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -75,7 +75,8 @@ def run() -> None:
     elif MODE.value == "prepare":
         _prepare()
     elif MODE.value == "sample":
-        from stackgan_jax import compilation, sample
+        from stackgan_jax import sample
+        from stackgan_jax.runtime import compilation
 
         compilation.keep_compiled()
         sample.sample(
@@ -90,10 +91,11 @@ def run() -> None:
     elif MODE.value == "evaluate":
         _evaluate()
     else:
-        from stackgan_jax import compilation, report
+        from stackgan_jax.report import build
+        from stackgan_jax.runtime import compilation
 
         compilation.keep_compiled()
-        report.write(_given(WORKDIR, "report"))
+        build.write(_given(WORKDIR, "report"))
 
 
 def _train() -> None:
@@ -104,13 +106,15 @@ def _train() -> None:
     given = _given(WORKDIR, "train") if WORKDIR.value else f"runs/{CONFIG.value.name}"
     workdir = paths.folder(given)
     if not _is_one_of_several():
-        from stackgan_jax import compilation, stages
+        from stackgan_jax import stages
+        from stackgan_jax.runtime import compilation
 
         compilation.keep_compiled()
         stages.run(CONFIG.value, workdir, configs=file.parent)
         return
-    supervision.supervise(str(workdir))  # before JAX starts its threads
-    from stackgan_jax import compilation, mesh, processes, stages
+    supervisor.supervise(str(workdir))  # before JAX starts its threads
+    from stackgan_jax import stages
+    from stackgan_jax.runtime import compilation, mesh, processes
 
     compilation.keep_compiled()
     try:
@@ -167,13 +171,15 @@ def _prepare() -> None:
             "Preparing needs --config with a data set, for example "
             "--config=configs/stage1.py:folder --config.data.path=my_pictures."
         )
-    from stackgan_jax import prepare
+    from stackgan_jax.data import overview
 
-    prepare.prepare(CONFIG.value)
+    overview.prepare(CONFIG.value)
 
 
 def _evaluate() -> None:
-    from stackgan_jax import compilation, evaluate
+    from stackgan_jax.evaluation import evaluate
+    from stackgan_jax.report import comparison
+    from stackgan_jax.runtime import compilation
 
     compilation.keep_compiled()
     given, output = _evaluation(), OUTPUT.value
@@ -187,7 +193,7 @@ def _evaluate() -> None:
         evaluate.follow(_given(WORKDIR, "evaluate"), given)
     elif len(WORKDIR.value or ()) > 1:
         workdirs = [paths.folder(workdir) for workdir in WORKDIR.value]
-        evaluate.compare(workdirs, given, Path(output or "comparison.html"))
+        comparison.compare(workdirs, given, Path(output or "comparison.html"))
     else:
         evaluate.of_run(_given(WORKDIR, "evaluate"), given)
 

@@ -11,11 +11,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, gan, images, learners, paths, text
-from stackgan_jax.checkpoint import Checkpoints
-from stackgan_jax.encoders.precomputed import PrecomputedEncoder
-from stackgan_jax.errors import UserError
+from stackgan_jax import text
+from stackgan_jax.data import images
 from stackgan_jax.models import convolution
+from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
+from stackgan_jax.training import gan, learners
+from stackgan_jax.training.checkpoint import Checkpoints
 
 ROWS = 8  # of a page, where a file of embeddings is given and no caption
 CHUNK = 32  # pictures drawn at once: 256-px activations are large

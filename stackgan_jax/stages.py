@@ -9,11 +9,14 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, datasets, paths, text
-from stackgan_jax.errors import UserError
-from stackgan_jax.train import claimed, note, train
+from stackgan_jax import text
+from stackgan_jax.data import registry
+from stackgan_jax.evaluation.during_training import in_training
+from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training.loop import claimed, note, train
 
-ORDER = ("text_encoder", "stage1", "stage2")
+ORDER = configuration.ORDER
 
 
 def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
@@ -25,10 +28,10 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
       workdir: the run's folder; a quickstart makes one folder below it for each stage.
       configs: the folder with `text_encoder.py`, for a stage whose encoder is missing.
     """
-    for stage in configs_of(config):
+    for stage in configuration.stages(config):
         if stage.kind not in ORDER:
             raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(ORDER)}.")
-        datasets.source(stage.data)  # refused, if at all, before anything is written
+        registry.source(stage.data)  # refused, if at all, before anything is written
     if "kind" not in config:
         run_all(config, workdir)
         return
@@ -37,17 +40,12 @@ def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
     with claimed(workdir, config):  # from its text encoder on, for whoever follows it
         if config.kind != "text_encoder":
             _provide_text_encoder(config, workdir, configs)
-        train(config, workdir)
-
-
-def configs_of(config: ConfigDict) -> list[ConfigDict]:
-    """The configs of the stages of a quickstart, in order, or a stage's alone."""
-    return [config] if "kind" in config else [config[kind] for kind in ORDER]
+        train(config, workdir, in_training)
 
 
 def run_all(config: ConfigDict, workdir: Path) -> None:
     """Text encoder, Stage I, Stage II, report; a stage that is trained is not trained again."""
-    from stackgan_jax import report
+    from stackgan_jax.report import build
 
     began = time.monotonic()
     with claimed(workdir, config), contextlib.ExitStack() as beside:
@@ -59,9 +57,9 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
                 stage.stage1 = str(workdir / "stage1")
             _say(f"\n== {number}/{len(ORDER)} {stage.name}")
             if kind == "stage1" and jax.process_count() == 1 and isinstance(workdir, Path):
-                beside.enter_context(report.classifier_ahead(stage.data, workdir / "report"))
+                beside.enter_context(build.classifier_ahead(stage.data, workdir / "report"))
             with _of_stage(kind):
-                train(stage, workdir / kind)
+                train(stage, workdir / kind, in_training)
         note(workdir, config)
     if jax.process_index():
         return
@@ -69,7 +67,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
         print(f"{workdir} is trained; for a report copy it to a local disk.", flush=True)
         return
     print("\n== report", flush=True)
-    page = report.write(workdir, began=began)
+    page = build.write(workdir, began=began)
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
 
 
@@ -96,7 +94,7 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     with encoder.unlocked():
         encoder.data = config.data
     try:
-        train(encoder, paths.folder(config.text_encoder))
+        train(encoder, paths.folder(config.text_encoder), in_training)
     except UserError as error:
         path = f" --config.data.path={config.data.path}" if config.data.path else ""
         raise UserError(

@@ -35,7 +35,8 @@ def test_the_import_graph_has_no_cycle():
 
 
 @pytest.mark.parametrize(
-    "module", ["learners", "sample", "convert", "train", "gan", "evaluate", "benchmark.here"]
+    "module",
+    ["training.learners", "sample", "convert", "training.loop", "evaluation", "benchmark.here"],
 )
 def test_imports_without_tensorflow(module):
     program = (

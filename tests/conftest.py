@@ -12,8 +12,9 @@ import jax
 import pytest
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, stages
+from stackgan_jax import stages
 from stackgan_jax.models import convolution
+from stackgan_jax.runtime import configuration
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)

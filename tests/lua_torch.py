@@ -13,8 +13,8 @@ import zlib
 
 import numpy as np
 
-from stackgan_jax.models.text import CharCnnRnn
-from stackgan_jax.published_text import shapes
+from stackgan_jax.models.char_cnn_rnn import CharCnnRnn
+from stackgan_jax.weights.encoder_names import shapes
 
 TYPES = {"Float": "<f4", "Cuda": "<f4", "Double": "<f8"}
 

@@ -11,7 +11,8 @@ import sys
 import threading
 import time
 
-from stackgan_jax import batches, configuration, input_pipeline
+from stackgan_jax.data import batches, input_pipeline
+from stackgan_jax.runtime import configuration
 
 
 class Peak:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax import sample, text
-from stackgan_jax.errors import UserError
+from stackgan_jax.runtime.errors import UserError
 
 
 def test_stage_two_draws_both_sizes_and_repeats_itself(runs):

@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from stackgan_jax import configuration, learners
+from stackgan_jax.runtime import configuration
+from stackgan_jax.training import learners
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/scaling.md").read_text()

@@ -30,9 +30,9 @@ _require_packages()
 from absl import app, flags, logging  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from stackgan_jax import allocator, configuration  # noqa: E402
-from stackgan_jax.command_line import parse  # noqa: E402
-from stackgan_jax.errors import UserError  # noqa: E402
+from stackgan_jax.runtime import allocator, configuration  # noqa: E402
+from stackgan_jax.runtime.command_line import parse  # noqa: E402
+from stackgan_jax.runtime.errors import UserError  # noqa: E402
 
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "The config file of a stage: configs/stage1.py:birds"

@@ -11,10 +11,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from stackgan_jax import batches, compilation, inception, learners, mesh, sample, train
+from stackgan_jax import sample
 from stackgan_jax.benchmark import device, peer, timing, work
-from stackgan_jax.errors import UserError
+from stackgan_jax.data import batches
+from stackgan_jax.evaluation import inception
 from stackgan_jax.models import convolution
+from stackgan_jax.runtime import compilation, mesh
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import learners, loop
 
 
 def measure(
@@ -218,7 +222,7 @@ def _training(
     config.update(preview_every=stretch, save_every=stretch)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            _, halts = train.run(learner, config, Path(folder), devices)
+            _, halts = loop.run(learner, config, Path(folder), devices)
         except UserError as error:
             return {"not_measured": str(error)}
         text = Path(folder, "metrics.jsonl").read_text(encoding="utf-8")

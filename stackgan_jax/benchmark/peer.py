@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_jax.benchmark import device, work
-from stackgan_jax.errors import UserError
+from stackgan_jax.runtime.errors import UserError
 
 PROGRAM = Path(__file__).parents[2] / "tests" / "pytorch_peer.py"
 

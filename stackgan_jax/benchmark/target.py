@@ -13,10 +13,11 @@ from typing import Any
 
 import jax
 
-from stackgan_jax import compilation, dispatch, mesh
 from stackgan_jax.benchmark import cards, kernels, work
-from stackgan_jax.errors import UserError
-from stackgan_jax.gan import MISMATCH
+from stackgan_jax.runtime import compilation, mesh
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import fused_steps
+from stackgan_jax.training.gan import MISMATCH
 
 # Generation → GiB of memory and clock in GHz of what JAX calls a device: a chip, on v4 a core of it
 # (peak operations over what one cycle of the matrix units does; Google's published figures).
@@ -41,7 +42,7 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
     config, described = subject.config, topology(target)
     devices = mesh.data_mesh(config.batch_size, described)
     state, batch = shapes(subject, devices)
-    one, several = dispatch.programs(devices, subject.step)
+    one, several = fused_steps.programs(devices, subject.step)
     generation = target.partition(":")[0]
     card = cards.CARDS.get(generation)
     memory = (card.memory if card else CHIPS[generation][0]) * 2**30
@@ -136,7 +137,9 @@ def _stacked(devices: jax.sharding.Mesh, batch: Mapping[str, Any]) -> Mapping[st
     """The batches of a dispatch of several steps, as shapes."""
     sharding = mesh.over_batch(devices, 1)
     return {
-        name: jax.ShapeDtypeStruct((dispatch.STEPS_TOGETHER, *a.shape), a.dtype, sharding=sharding)
+        name: jax.ShapeDtypeStruct(
+            (fused_steps.STEPS_TOGETHER, *a.shape), a.dtype, sharding=sharding
+        )
         for name, a in batch.items()
     }
 

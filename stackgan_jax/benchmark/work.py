@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax import augment, batches, configuration, dispatch, gan, learners
-from stackgan_jax.errors import UserError
+from stackgan_jax.data import augment, batches
+from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import fused_steps, gan, learners
 
 EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
 PUBLISHED_EMBEDDING = 1024
@@ -57,7 +59,7 @@ class Subject:
         captions = [f"caption {i}" for i in range(learners.PREVIEW_CAPTIONS)]
         embedding = np.zeros((len(captions), self.embedding), np.float32)
         return learners.Learner(
-            **dispatch.compiled(
+            **fused_steps.compiled(
                 self.config, devices, self.source(self.pictures()), self.init, self.step
             ),
             parameters=lambda state: {

@@ -13,8 +13,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax import configuration, learners, sample
-from stackgan_jax.input_pipeline import Split
+from stackgan_jax import sample
+from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.runtime import configuration
+from stackgan_jax.training import learners
 
 PACKAGES = ("stackgan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

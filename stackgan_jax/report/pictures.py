@@ -2,74 +2,15 @@
 (StackGAN, sec. 4.2)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from stackgan_jax import augment, input_pipeline, sample, text
-from stackgan_jax.images import resize, to_uint8
-from stackgan_jax.input_pipeline import Split
+from stackgan_jax import sample
+from stackgan_jax.data.images import resize, to_uint8
+from stackgan_jax.evaluation.unseen import centre
 from stackgan_jax.sample import Sampler
 
-JUDGED = 256  # unseen captions, one picture each
-SHOWN = 8  # of them, each of another class
 STRIP = 8  # pictures in a row of other noise, or between two captions
-
-
-@dataclasses.dataclass(frozen=True)
-class Unseen:
-    """Test captions and what was drawn for them.
-
-    Attributes:
-      test: the split, at the last stage's load size.
-      images: `[n]` indices into the test split.
-      labels: `[n]` their classes.
-      captions: n sentences, one of each image's.
-      embeddings: `[n, t]` of the captions.
-      drawn: "stage1", and from a Stage II "stage2": uint8 `[n, s, s, 3]`.
-      real: uint8 `[n, s, s, 3]`, the images themselves at the last stage's size.
-    """
-
-    test: Split
-    images: np.ndarray
-    labels: np.ndarray
-    captions: Sequence[str]
-    embeddings: np.ndarray
-    drawn: Mapping[str, np.ndarray]
-    real: np.ndarray
-
-    @property
-    def final(self) -> np.ndarray:
-        return sample.final_images(self.drawn)
-
-    @property
-    def shown(self) -> np.ndarray:
-        """The first SHOWN that are of different classes: nobody has chosen them by looking."""
-        _, first = np.unique(self.labels, return_index=True)
-        return np.sort(first)[:SHOWN]
-
-
-def draw_unseen(sampler: Sampler, seed: int) -> Unseen:
-    """One picture for one caption of each of JUDGED test images (all of them if there are fewer).
-
-    A Stage II's Stage-I pictures are those that it went on from.
-    """
-    size = sampler.game.discriminator.size
-    test = input_pipeline.load(sampler.config.data, "test", augment.load_size(size))
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(test))[:JUDGED]
-    captions = [str(rng.choice(test.captions[image])) for image in chosen]
-    embeddings = text.embed(sampler.directory, captions)
-    drawn = sampler.draw(embeddings, seed=seed)
-    return Unseen(
-        test=test,
-        images=chosen,
-        labels=test.labels[chosen],
-        captions=captions,
-        embeddings=embeddings,
-        drawn={name: to_uint8(pictures) for name, pictures in drawn.items()},
-        real=centre(test.images[chosen], size),
-    )
 
 
 def other_noise(sampler: Sampler, embeddings: np.ndarray, seed: int) -> np.ndarray:
@@ -84,12 +25,6 @@ def between(sampler: Sampler, first: np.ndarray, last: np.ndarray, seed: int) ->
     # A full chunk, because it has been compiled already; that takes longer than drawing it.
     way = sample.interpolation(sampler, first, last, sample.CHUNK, seed)
     return way[np.linspace(0, len(way) - 1, STRIP).round().astype(int)]
-
-
-def centre(images: np.ndarray, size: int) -> np.ndarray:
-    """The middle `[n, size, size, 3]` of pictures."""
-    corner = (images.shape[1] - size) // 2
-    return images[:, corner : corner + size, corner : corner + size]
 
 
 def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Data sets by name, their preparation and decoding, and the batches made of them."""

@@ -1,0 +1,1 @@
+"""A folder of anyone's pictures and captions, in several layouts."""

@@ -1,0 +1,1 @@
+"""The embedded data set: drawn birds with captions that name their attributes."""

@@ -1,0 +1,202 @@
+"""How good are pictures? Runs and folders of pictures scored, every score with its stamp."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from stackgan_jax import sample
+from stackgan_jax.evaluation import (
+    inception_weights,
+    protocols,
+    readers,
+    records,
+    runs,
+    scoring,
+    stamps,
+)
+from stackgan_jax.evaluation.folders import Folder
+from stackgan_jax.evaluation.records import Record
+from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text import scorer
+from stackgan_jax.training import lock
+from stackgan_jax.training.checkpoint import saved_steps
+
+CACHE = "~/.cache/stackgan_jax/features"  # what was read in folders of real pictures
+POLL = 10.0  # seconds between two looks for a new checkpoint
+
+
+def settings_of(directory: Path, given: Mapping[str, Any]) -> ConfigDict:
+    """`config.eval` of a run, with what the command line gives instead."""
+    settings = configuration.evaluation()
+    stored = configuration.read(directory / "config.json").get("eval", {})
+    settings.update({n: v for n, v in {**stored, **given}.items() if n in settings})
+    return settings
+
+
+def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> Record:
+    """Evaluates a checkpoint (the newest by default), writes and prints its scores."""
+    directory, config = sample.find_run(workdir)
+    evaluation = prepared(directory, config, given)
+    return runs.publish(evaluation, evaluation.of(sample.load(directory, step)))
+
+
+def prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
+    require_checkpoint(directory)
+    records.read(directory / records.FILE)  # a damaged one is told now, not after the work
+    protocol = protocols.resolve(settings_of(directory, given))
+    return runs.prepare(config, directory, protocol)
+
+
+def require_checkpoint(directory: Path) -> None:
+    if not saved_steps(directory / "checkpoints"):
+        raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
+
+
+def follow(workdir: Path, given: Mapping[str, Any]) -> None:
+    """Evaluates each checkpoint of a run that another process trains, until that has ended.
+
+    Checkpoints that have been evaluated by the same protocol are left; the newest comes first, for
+    training may drop the others meanwhile. Of a quickstart, the last stage is waited for.
+
+    Raises UserError when there is no run, or nobody trains it and it has no checkpoint.
+    """
+    paths.require_local(workdir, "The run to --follow")
+    directory, config = _find_beginning(workdir)
+    protocol = protocols.resolve(settings_of(directory, given))
+    if protocol.inception:  # other weights are refused now, not hours later
+        inception_weights.load(protocol.inception)
+    evaluation, said, done = None, False, set()
+    while True:
+        # Asked first: nothing is saved after that.
+        ended = not (lock.is_training(directory) or lock.is_training(workdir))
+        steps = saved_steps(directory / "checkpoints")
+        done |= {r.step for r in evaluated(directory, protocol) if has_fid_if(protocol, r)}
+        if waiting := [step for step in steps if step not in done]:
+            evaluation = evaluation or prepared(directory, config, given)
+            _follow_one(evaluation, waiting[-1])
+            done.add(waiting[-1])
+        elif ended:
+            break
+        else:
+            said = said or _wait_for("next checkpoint", directory)
+            time.sleep(POLL)
+    if not steps:
+        raise UserError(
+            f"There is no checkpoint in {directory}, and nobody trains it; begin to train it first."
+        )
+    print(
+        f"Training of {directory} has ended at step {steps[-1]:,} of {config.steps:,}, and its "
+        "checkpoints are evaluated.",
+        flush=True,
+    )
+
+
+def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
+    """`sample.find_run`, but a quickstart in training is waited for until its last stage begins."""
+    said = False
+    while lock.is_training(workdir) and not _has_a_stage(workdir):
+        said = said or _wait_for("last stage", workdir)
+        time.sleep(POLL)
+    return sample.find_run(workdir)
+
+
+def _has_a_stage(workdir: Path) -> bool:
+    config = workdir / "config.json"
+    return config.is_file() and (
+        "kind" in configuration.read(config) or _has_a_stage(workdir / "stage2")
+    )
+
+
+def _wait_for(what: str, directory: Path) -> bool:
+    print(f"Waiting for the {what} of {directory} …", flush=True)
+    return True
+
+
+def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
+    try:
+        sampler = sample.load(evaluation.directory, step)
+    except Exception as error:  # half a checkpoint can make its reader raise anything
+        if step in saved_steps(evaluation.directory / "checkpoints"):
+            raise
+        print(f"Step {step:,} was dropped before it could be read: {error}", flush=True)
+        return
+    runs.publish(evaluation, evaluation.of(sampler))
+
+
+def has_fid_if(protocol: protocols.Protocol, record: Record) -> bool:
+    return not protocol.inception or "fid" in record.scores
+
+
+def evaluated(directory: Path, protocol: protocols.Protocol) -> list[Record]:
+    return [r for r in records.read(directory / records.FILE) if r.protocol == protocol.name]
+
+
+def of_folders(
+    pictures: Path, reference: Path, given: Mapping[str, Any], workdir: Path | None, output: Path
+) -> Record:
+    """Scores any model's pictures against real ones, and writes `output`, a metrics.json.
+
+    Args:
+      pictures, reference: folders; their pictures need not have the same size.
+      given: `config.eval`.
+      workdir: of a run whose image tower reads the pictures as well; None for none.
+      output: the file to write.
+    """
+    settings = configuration.evaluation()
+    settings.update(given)
+    protocol = protocols.resolve(settings)
+    if not output.parent.is_dir():
+        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+    began, made, real = time.monotonic(), Folder(pictures), Folder(reference)
+    chosen = _readers_of_folders(protocol, workdir)
+    generated, actual = {}, {}
+    for reader in chosen:
+        say = runs.Progress(f"pictures of {pictures} read", len(made))
+        generated |= readers.read_all(reader, made, say)
+        say = runs.Progress(f"pictures of {reference} read", len(real))
+        actual |= readers.real_features(reader, real, Path(CACHE).expanduser(), say)
+    evidence = scoring.Evidence(protocol, generated, actual, _origin_of(made, real))
+    scores, left_out = scoring.score(evidence, chosen)
+    if not scores:
+        raise next(iter(left_out.values()))
+    record = Record.of(None, protocol.name, time.monotonic() - began, scores, left_out)
+    records.write(output, [record])
+    print(f"{pictures} against {reference}, {record}\n\nWritten to {output}.", flush=True)
+    return record
+
+
+def _readers_of_folders(protocol: protocols.Protocol, workdir: Path | None) -> list[readers.Reader]:
+    chosen = []
+    if protocol.inception:
+        chosen.append(readers.InceptionReader.of(protocol))
+    if workdir is not None:
+        chosen.append(readers.TowerReader(scorer.load(workdir)))
+    if not chosen:
+        raise UserError(
+            f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image tower reads "
+            "the pictures."
+        )
+    return chosen
+
+
+def _origin_of(made: Folder, real: Folder) -> dict[str, Any]:
+    sizes = [f"{folder.shape[2]}×{folder.shape[1]}" for folder in (made, real)]
+    unknown = "unknown: pictures of a folder"
+    return {
+        "seed": f"{protocols.METRICS_SEED} (subsets, splits)",
+        "truncation": unknown,
+        "averaged": unknown,
+        "batch_norm": unknown,
+        "step": unknown,
+        "checkpoint": unknown,
+        "pictures": str(made.folder),
+        "size": sizes[0] if sizes[0] == sizes[1] else f"{sizes[0]}, real {sizes[1]}",
+        "data": str(real.folder),
+        "split": "the whole folder",
+        "captions": unknown,
+        **stamps.here(),
+    }

@@ -1,0 +1,130 @@
+"""What evaluations leave: metrics.json, metrics.txt for people, and TensorBoard."""
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stackgan_jax.evaluation.stamps import Score, table
+from stackgan_jax.runtime import tensorboard
+from stackgan_jax.runtime.errors import UserError
+
+FILE = "metrics.json"
+TABLE = "metrics.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One evaluation.
+
+    Attributes:
+      step: of the checkpoint; None for pictures in a folder.
+      protocol: by its name, with what was changed in it.
+      date: when, UTC.
+      seconds: how long it took.
+      scores: by their names.
+      left_out: what couldn't be measured, with the reason.
+    """
+
+    step: int | None
+    protocol: str
+    date: str
+    seconds: float
+    scores: Mapping[str, Score]
+    left_out: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        step: int | None,
+        protocol: str,
+        seconds: float,
+        scores: Sequence[Score],
+        left_out: Mapping[str, UserError],
+    ) -> "Record":
+        date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        named = {score.name: score for score in scores}
+        reasons = {name: str(error) for name, error in left_out.items()}
+        return cls(step, protocol, date, round(seconds, 1), named, reasons)
+
+    def completed_by(self, old: "Record") -> "Record":
+        """With the old one's scores of the same weights that this one lacks."""
+        weights = {score.stamp.checkpoint for score in self.scores.values()}
+        kept = {n: s for n, s in old.scores.items() if s.stamp.checkpoint in weights}
+        scores = kept | self.scores
+        left_out = {n: reason for n, reason in self.left_out.items() if n not in scores}
+        return dataclasses.replace(self, scores=scores, left_out=left_out)
+
+    def as_json(self) -> dict[str, Any]:
+        scores = {name: score.as_json() for name, score in self.scores.items()}
+        return {**vars(self), "scores": scores}
+
+    def __str__(self) -> str:
+        step = "" if self.step is None else f"step {self.step:,}, "
+        told = table(list(self.scores.values()), self.left_out)
+        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{told}"
+
+
+def read(path: Path) -> list[Record]:
+    """The evaluations in a metrics.json, if there is one; UserError where it is damaged."""
+    if not path.is_file():
+        return []
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))["evaluations"]
+        return [
+            Record(**{**one, "scores": {n: Score.from_json(s) for n, s in one["scores"].items()}})
+            for one in stored
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} isn't what evaluations write, or a score in it has no complete stamp "
+            f"({error}); move it away and evaluate again."
+        ) from error
+
+
+def add(folder: Path, record: Record) -> None:
+    """Adds an evaluation to a folder's metrics.json and writes metrics.txt anew.
+
+    It replaces an earlier one of the same step and protocol, except for scores of the very same
+    weights that it lacks itself (FID, when Inception's weights weren't given this time).
+    """
+    path = folder / FILE
+    earlier = read(path)
+    same = [r for r in earlier if (r.step, r.protocol) == (record.step, record.protocol)]
+    for old in same:
+        record = record.completed_by(old)
+    others = [each for each in earlier if each not in same]
+    records = sorted([*others, record], key=lambda r: (r.protocol, r.step or 0))
+    write(path, records)
+    save(folder / TABLE, "\n\n".join(map(str, reversed(records))) + "\n")
+
+
+def write(path: Path, records: Sequence[Record]) -> None:
+    """Writes a metrics.json."""
+    content = {"evaluations": [record.as_json() for record in records]}
+    save(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def to_tensorboard(folder: Path, record: Record) -> None:
+    """The scores beside the run's losses, with their stamps as text."""
+    writer = tensorboard.writer(folder)
+    if writer is None:
+        return
+    scalars = {f"evaluation/{name}": score.value for name, score in record.scores.items()}
+    writer.write_scalars(record.step or 0, scalars)
+    writer.write_texts(record.step or 0, {"evaluation": f"```\n{record}\n```"})
+    writer.close()
+
+
+def save(path: Path, content: str) -> None:
+    """Writes a file, whole or not at all; UserError where the disk is full or not writable."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(content, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise UserError(
+            f"{path} can't be written ({error.strerror}); free space, or choose another folder."
+        ) from error

@@ -1,0 +1,1 @@
+"""What the rest stands on: devices, processes, compilation, paths, files, errors."""

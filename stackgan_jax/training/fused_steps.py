@@ -1,0 +1,109 @@
+"""How steps reach the devices: one or several a dispatch, batches sent there or gathered there."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from stackgan_jax.data import batches
+from stackgan_jax.models import convolution
+from stackgan_jax.runtime import mesh
+from stackgan_jax.runtime.compilation import Program
+from stackgan_jax.runtime.errors import UserError
+
+STEPS_TOGETHER = 10  # in one dispatch to an accelerator: some milliseconds' work
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """A training step, or several in one: its program and the arrays that lie on the devices."""
+
+    program: Program
+    held: Mapping[str, jax.Array]
+
+    def __call__(self, state: Any, batch: Mapping[str, jax.Array]) -> tuple[Any, Any]:
+        return self.program(state, self.held, batch)
+
+
+def compiled(
+    config: ConfigDict,
+    devices: jax.sharding.Mesh,
+    source: batches.Source,
+    init: Callable,
+    step: Callable,
+    *given: Any,
+) -> dict[str, Any]:
+    """`init`, `step`, `steps`, `batches` and `together` of a Learner, for a mesh.
+
+    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
+    """
+    states = mesh.replicated(devices)
+    if config.get("shard_state", False):
+        states = mesh.over_devices(devices, jax.eval_shape(init, *given))
+    resident = batches.on_device(source, config.data.get("residency", "auto"), devices)
+    held = mesh.place_everywhere(devices, source.held) if resident else {}
+    single, many = programs(devices, step, source.gather if resident else None, states)
+    options = convolution.compiler_options(devices.devices.flat[0].platform, once=True)
+    return {
+        "init": jax.jit(init, out_shardings=states, compiler_options=options),
+        "step": Step(single, held),
+        "steps": Step(many, held),
+        "together": steps_together(config, devices, resident),
+        "batches": source.choices if resident else source.batches,
+    }
+
+
+def programs(
+    devices: jax.sharding.Mesh, step: Callable, gather: Callable | None = None, states: Any = None
+) -> tuple[Program, Program]:
+    """(state, held, batch) → (state, scalars), for one step and for several, batches stacked.
+
+    States are given away and lie as `states` says, everywhere by default; batches are split over
+    the devices. With `gather` the batch is a step's choice only, and taken on the devices from what
+    is held there.
+    """
+    everywhere = mesh.replicated(devices)
+    states = states or everywhere
+
+    def one(state, held, batch):
+        return step(state, gather(held, batch) if gather else batch)
+
+    def several(state, held, batches):
+        return jax.lax.scan(lambda state, batch: one(state, held, batch), state, batches)
+
+    def program(name, function, axis):
+        return Program(
+            name,
+            function,
+            in_shardings=(states, everywhere, mesh.over_batch(devices, axis)),
+            out_shardings=(states, everywhere),
+            donate_argnums=0,
+            compiler_options=convolution.compiler_options(devices.devices.flat[0].platform),
+        )
+
+    return program("training step", one, 0), program("dispatch of several steps", several, 1)
+
+
+def steps_together(config: ConfigDict, devices: jax.sharding.Mesh, resident: bool) -> int:
+    """How many steps go into one dispatch: `config.steps_per_dispatch`, or for 0 what is best.
+
+    On a CPU that is 1: convolutions' gradients inside a loop miss XLA's fast layout there.
+    """
+    wanted = config.get("steps_per_dispatch", 0)
+    if wanted < 0:
+        raise UserError(f"config.steps_per_dispatch is {wanted}; give a number from 1, or 0.")
+    accelerated = devices.devices.flat[0].platform != "cpu"
+    return wanted or (STEPS_TOGETHER if accelerated and resident else 1)
+
+
+def groups(start: int, stop: int, together: int, ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(first step, how many): `together` steps where that passes no multiple of any of `ends`,
+    and single steps up to it where it would, so that only two programs are ever compiled."""
+    step = start
+    while step < stop:
+        end = min(stop, *((step // every + 1) * every for every in ends))
+        count = together if step + together <= end else 1
+        yield step, count
+        step += count

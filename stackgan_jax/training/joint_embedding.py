@@ -1,0 +1,109 @@
+"""Joint text-image embedding: its towers, state and step (Reed et al., 2016)."""
+
+import dataclasses
+from typing import Any
+
+import flax
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from stackgan_jax.data.augment import reduced
+from stackgan_jax.models.char_cnn_rnn import LENGTH
+from stackgan_jax.models.image_tower import ImageTower
+from stackgan_jax.training import objectives
+
+
+@flax.struct.dataclass
+class EmbeddingState:
+    """All that training the joint embedding carries from step to step."""
+
+    step: jax.Array
+    params: Any
+    opt_state: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class JointEmbedding:
+    """Texts and images of one class score high together, of two classes low.
+
+    Attributes:
+        text: the text tower, what training is for; `Identity` where embeddings are given and only
+            the image tower learns.
+        image: the image tower; of the same width.
+        image_size: side of the pictures that the image tower sees; loaded ones are cut and reduced.
+        learning_rate: of Adam, at its highest: it rises over the first tenth of `steps` and then
+            falls to 0 as a cosine.
+        steps: of the whole training.
+        flip: whether pictures are mirrored at random.
+        drop_words: the share of words left out of captions at random; few captions are learnt by
+            heart otherwise.
+    """
+
+    text: nn.Module
+    image: ImageTower
+    image_size: int = 32
+    learning_rate: float = 4e-3
+    steps: int = 1000
+    flip: bool = True
+    drop_words: float = 0.0
+
+    def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
+        """Fresh parameters of both towers and of Adam; `tokens`: [1, …] like those of a batch, by
+        default of characters."""
+        text_key, image_key = jax.random.split(key)
+        image = jnp.zeros((1, self.image_size, self.image_size, 3))
+        tokens = jnp.zeros((1, LENGTH), jnp.uint8) if tokens is None else tokens
+        params = {
+            "text": self.text.init(text_key, tokens).get("params", {}),
+            "image": self.image.init(image_key, image)["params"],
+        }
+        return EmbeddingState(jnp.zeros((), jnp.int32), params, self._optimizer().init(params))
+
+    def step(
+        self, state: EmbeddingState, batch: dict[str, jax.Array], key: jax.Array
+    ) -> tuple[EmbeddingState, dict[str, jax.Array]]:
+        """One step of Adam on the structured joint embedding loss of both directions.
+
+        Args:
+            state: from `init` or the step before.
+            batch: image [b, l, l, 3] uint8, l the load size; tokens [b, …] as the text tower reads
+                them; label [b], the class of each: items of one class are no mismatch.
+            key: of the random crop, flip and words.
+
+        Returns:
+            The next state, and the scalars loss, text_to_image_accuracy and
+            image_to_text_accuracy: the share of items that find their partner in the batch.
+        """
+        pictures = reduced(batch["image"], self.image_size, key, self.flip)
+        tokens = batch["tokens"]
+        if self.drop_words:
+            tokens = self.text.without_words(jax.random.fold_in(key, 1), tokens, self.drop_words)
+
+        def loss_of(params):
+            texts = self.text.apply({"params": params["text"]}, tokens)
+            images = self.image.apply({"params": params["image"]}, pictures)
+            by_image = objectives.structured_joint_embedding(images, texts, batch["label"])
+            by_text = objectives.structured_joint_embedding(texts, images, batch["label"])
+            return by_image + by_text, images @ texts.T
+
+        (loss, scores), gradients = jax.value_and_grad(loss_of, has_aux=True)(state.params)
+        updates, opt_state = self._optimizer().update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        own = jnp.arange(len(scores))
+        metrics = {
+            "loss": loss,
+            "text_to_image_accuracy": jnp.mean(scores.argmax(axis=0) == own),
+            "image_to_text_accuracy": jnp.mean(scores.argmax(axis=1) == own),
+        }
+        return EmbeddingState(state.step + 1, params, opt_state), metrics
+
+    def embed_images(self, params: Any, image: jax.Array) -> jax.Array:
+        """image: [b, l, l, 3] uint8, its middle taken → [b, width]."""
+        return self.image.apply({"params": params["image"]}, reduced(image, self.image_size))
+
+    def _optimizer(self) -> optax.GradientTransformation:
+        rise = self.steps // 10
+        rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, self.steps)
+        return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))

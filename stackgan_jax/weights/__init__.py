@@ -1,0 +1,1 @@
+"""Weights of the published programs: PyTorch, TensorFlow and Lua Torch files, in and out."""

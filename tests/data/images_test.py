@@ -1,0 +1,42 @@
+"""Pictures: ranges, resizing and grids."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stackgan_jax.data import images
+
+
+def test_every_byte_survives_the_way_to_float_and_back():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    np.testing.assert_array_equal(images.to_uint8(images.to_float(levels)), levels)
+    assert images.to_float(levels).min() == -1 and images.to_float(levels).max() == 1
+    np.testing.assert_array_equal(images.to_uint8(np.array([-7.0, 7.0])), [0, 255])
+
+
+def test_shrinking_averages_areas():
+    picture = np.zeros((4, 4, 3), np.uint8)
+    picture[:2, :2] = [[[100]], [[200]]]
+    assert images.resize(picture, 2)[0, 0, 0] == 150
+    assert images.resize(picture, 2)[1, 1, 0] == 0
+
+
+@given(
+    rows=st.integers(1, 3),
+    columns=st.integers(1, 4),
+    caption=st.text(max_size=200),
+    size=st.sampled_from([8, 31, 64]),
+)
+def test_a_grid_holds_every_picture_whatever_the_caption(rows, columns, caption, size):
+    picture = np.full((size, size, 3), 7, np.uint8)
+    page = images.captioned_grid([[picture] * columns] * rows, [caption] * rows)
+    assert (page == 7).all(-1).sum() >= rows * columns * size * size
+    assert page.dtype == np.uint8
+
+
+def test_png_is_written_whole(tmp_path):
+    page = images.captioned_grid([[np.zeros((8, 8, 3), np.uint8)]], ["a bird"], ["Stage I"])
+    images.save_png(tmp_path / "page.png", page)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "page.png")), page)
+    assert [path.name for path in tmp_path.iterdir()] == ["page.png"]

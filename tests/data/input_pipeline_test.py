@@ -1,0 +1,44 @@
+"""A split is decoded once, whole, as published; its captions are embedded once."""
+
+import numpy as np
+import pytest
+
+from stackgan_jax import text
+from stackgan_jax.data import input_pipeline
+from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def split(data_dir):
+    data = configuration.data_set("synthetic_birds")
+    data.update(builder_config="tiny", dir=str(data_dir))
+    return input_pipeline.load(data, "train", 19)
+
+
+def test_a_split_is_decoded_whole(split):
+    assert split.images.shape == (36, 19, 19, 3) and split.images.dtype == np.uint8
+    assert split.images.std() > 20
+    assert all(len(captions) == 10 for captions in split.captions)
+    assert sorted(set(split.labels)) == list(range(12))
+    assert {"crown", "wings"} <= split.attributes.keys()
+    assert isinstance(split.images, np.memmap)
+
+
+def test_captions_are_embedded_once(split, runs):
+    encoder = text.load_encoder(runs / "text_encoder")
+    first = input_pipeline.embed_captions(split, encoder)
+    (file,) = split.directory.glob(f"embeddings-{encoder.fingerprint}.npy")
+    written = file.stat().st_mtime_ns
+    again = input_pipeline.embed_captions(split, encoder)
+    assert file.stat().st_mtime_ns == written
+    np.testing.assert_array_equal(first.flat, again.flat)
+    expected = encoder.embed(split.captions[1])
+    np.testing.assert_allclose(first.flat[10:20], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_an_unknown_crop_is_refused(data_dir):
+    data = configuration.data_set("synthetic_birds")
+    data.update(builder_config="tiny", dir=str(data_dir), crop="round")
+    with pytest.raises(UserError, match="'round'; choose from none, square, bbox"):
+        input_pipeline.load(data, "train", 20)

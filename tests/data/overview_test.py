@@ -1,0 +1,117 @@
+"""--mode=prepare tells what the pictures are, side by side with another and after Ctrl-C."""
+
+import functools
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stackgan_jax.data import overview
+from stackgan_jax.runtime import configuration, progress
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """40 pictures of 4 sizes, two of them the same, one damaged, one without a caption."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows = []
+    for number in range(40):
+        pixels = rng.integers(0, 256, (60 + 10 * (number % 4), 90, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+        text = ["a red bird", f"größer, number {number}"] if number != 5 else ""
+        rows.append({"file_name": f"{number:02d}.png", "text": text})
+    (folder / "01.png").write_bytes((folder / "00.png").read_bytes())
+    (folder / "02.png").write_bytes(b"GIF89a?")
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def config(mine):
+    made = configuration.load(CONFIGS / "stage1.py", "folder")
+    made.data.update(path=str(mine), dir=str(mine.parent / "cache"), max_damaged=0.05)
+    return made
+
+
+def test_the_summary_tells_what_matters(mine, capsys):
+    overview.prepare(config(mine))
+    told = capsys.readouterr().out
+    lines = [line.split() for line in told.splitlines()]
+    images = {line[0]: line[1:] for line in lines if line}
+    train, test = map(int, images["images"])
+    assert train + test == 38 and test == 4
+    assert sum(map(int, images["captions"])) == 76
+    assert sum(map(int, images["damaged"])) == 1
+    assert "width 90 to 90, median 90; height 60 to 90" in told
+    assert "19 images are smaller than 76" in told
+    assert "Copies of another image, byte for byte: 1" in told
+    assert "ö (38), ß (38)" in told
+    assert "Captions: 10 to 17, median" in told
+    sheet = Path(told.rsplit("Contact sheet: ", 1)[1].strip())
+    width, height = Image.open(sheet).size
+    assert width > 6 * 150 and height > 6 * 150
+    assert (sheet.parent / overview.SUMMARY).read_text().strip() in told
+    left_out = (sheet.parent / "train" / "left_out.txt").read_text()
+    assert left_out == "05.png: no caption\n"
+
+
+def command(mine):
+    made = config(mine)
+    return [
+        *(sys.executable, "-m", "stackgan_jax.main", "--mode=prepare"),
+        f"--config={CONFIGS}/stage1.py:folder",
+        *(f"--config.data.{key}={made.data[key]}" for key in ("path", "dir", "max_damaged")),
+    ]
+
+
+@pytest.mark.slow
+def test_two_at_once(mine):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen(command(mine), **pipes) for _ in range(2)]
+    told = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], told
+    for split in ("train", "test"):  # one of them decoded it
+        assert sum(errors.count(f"{split}, 76 pixels") for _, errors in told) == 1
+    assert all("Contact sheet" in out for out, _ in told)
+
+
+@pytest.mark.slow
+def test_ctrl_c_and_again(mine):
+    first = mine / "00.png"
+    for number in range(40, 600):  # enough that the signal comes in the middle
+        (mine / f"{number}.png").write_bytes(first.read_bytes())
+    rows = [{"file_name": f"{n}.png", "text": f"number {n}"} for n in range(40, 600)]
+    with (mine / "metadata.jsonl").open("a") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    # A shell's background jobs, pytest among them, ignore Ctrl-C, and so would theirs.
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command(mine), stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    cache = mine.parent / "cache"
+    while not list(cache.rglob(".train.partial/images.npy")):
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=100)
+    assert process.returncode == 130, told
+    assert "the same command begins again" in told and "Traceback" not in told
+    done = subprocess.run(command(mine), capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert not list(cache.rglob("*.partial"))
+
+
+def test_the_start_of_the_workers_is_not_taken_for_slow_pictures(monkeypatch, capsys):
+    clock = iter([0.0, 30.0, 40.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    told = progress.Progress("mine", 100, "decoded")
+    told(1)
+    told(51)
+    assert capsys.readouterr().err.strip() == "mine: 51 of 100 images decoded, 10 s left"

@@ -1,0 +1,94 @@
+"""The losses against numbers worked out by hand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from stackgan_jax.training import objectives
+
+ZERO = jnp.zeros(3)  # Logits of one half: each cross-entropy is log 2.
+LOG2 = np.log(2)
+
+
+def softplus(x):
+    return np.log1p(np.exp(x))
+
+
+def test_cross_entropy():
+    logits = jnp.array([-1.0, 2.0])
+    np.testing.assert_allclose(
+        objectives.cross_entropy(logits, 1.0), (softplus(1) + softplus(-2)) / 2, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        objectives.cross_entropy(logits, 0.0), (softplus(-1) + softplus(2)) / 2, rtol=1e-6
+    )
+
+
+def test_cross_entropy_of_a_sure_judgement_is_finite_and_float32():
+    loss = objectives.cross_entropy(jnp.array([1e4], jnp.bfloat16), 0.0)
+    assert loss.dtype == jnp.float32
+    np.testing.assert_allclose(loss, 1e4, rtol=1e-2)
+
+
+def test_discriminator_of_pairs():
+    real, wrong, fake = jnp.full(4, 1.0), jnp.full(3, 2.0), jnp.full(4, -3.0)
+    terms = objectives.discriminator(real, wrong, fake)
+    np.testing.assert_allclose(terms["d_loss_real"], softplus(-1), rtol=1e-6)
+    np.testing.assert_allclose(terms["d_loss_wrong"], softplus(2), rtol=1e-6)
+    np.testing.assert_allclose(terms["d_loss_fake"], softplus(-3), rtol=1e-5)
+    expected = softplus(-1) + (softplus(2) + softplus(-3)) / 2
+    np.testing.assert_allclose(terms["d_loss"], expected, rtol=1e-6)
+
+
+def test_discriminator_with_the_unconditional_head():
+    one = jnp.ones(4)
+    terms = objectives.discriminator(one, 2 * one, -3 * one, 4 * one, -5 * one)
+    real, fake = (softplus(-1) + softplus(-4)) / 2, (softplus(-3) + softplus(-5)) / 2
+    np.testing.assert_allclose(terms["d_loss_real"], real, rtol=1e-6)
+    np.testing.assert_allclose(terms["d_loss_fake"], fake, rtol=1e-5)
+    np.testing.assert_allclose(terms["d_loss"], real + (softplus(2) + 2 * fake) / 3, rtol=1e-6)
+
+
+def test_undecided_discriminators_lose_two_logarithms_of_two():
+    np.testing.assert_allclose(objectives.discriminator(*[ZERO] * 3)["d_loss"], 2 * LOG2, rtol=1e-6)
+    np.testing.assert_allclose(objectives.discriminator(*[ZERO] * 5)["d_loss"], 2 * LOG2, rtol=1e-6)
+
+
+def test_generator_is_non_saturating_and_adds_the_unconditional_head():
+    np.testing.assert_allclose(objectives.generator(ZERO), LOG2, rtol=1e-6)
+    np.testing.assert_allclose(objectives.generator(ZERO, ZERO), 2 * LOG2, rtol=1e-6)
+    gradient = jax.grad(objectives.generator)(jnp.array([-20.0]))
+    np.testing.assert_allclose(gradient, [-1.0], rtol=1e-6)
+
+
+def test_matching_is_one_minus_cosine():
+    one, other = jnp.array([[3.0, 0.0]]), jnp.array([[0.0, 0.5]])
+    for images, texts, expected in ((one, 2 * one, 0), (one, other, 1), (one, -one, 2)):
+        np.testing.assert_allclose(objectives.matching(images, texts), expected, atol=1e-6)
+    both = objectives.matching(jnp.concatenate([one, one]), jnp.concatenate([one, other]))
+    np.testing.assert_allclose(both, 0.5, atol=1e-6)
+
+
+def test_consistency_compares_averages_of_squares():
+    small = jnp.array([0.0, 1.0, 2.0, 3.0]).reshape(1, 2, 2, 1)
+    large = jnp.repeat(jnp.repeat(small, 4, axis=1), 4, axis=2)
+    assert objectives.consistency(large, small) == 0
+    texture = jnp.tile(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), (4, 4))[None, ..., None]
+    np.testing.assert_allclose(objectives.consistency(large + texture, small), 0, atol=1e-6)
+    np.testing.assert_allclose(objectives.consistency(large + 0.5, small), 0.5, rtol=1e-6)
+    np.testing.assert_allclose(objectives.consistency(large.at[0, :4, :4].add(1), small), 0.25)
+
+
+def test_kl_is_zero_for_a_standard_normal_and_the_mean_over_dimensions():
+    assert objectives.kl(jnp.zeros((2, 5)), jnp.zeros((2, 5))) == 0
+    mu, sigma = 1.5, 0.7
+    expected = -np.log(sigma) + (sigma**2 + mu**2 - 1) / 2
+    loss = objectives.kl(jnp.full((3, 5), mu), jnp.full((3, 5), np.log(sigma)))
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+
+
+def test_kl_is_the_pytorch_programs_formula_too():
+    mu, log_sigma = jax.random.normal(jax.random.key(0), (2, 4, 6))
+    log_variance = 2 * log_sigma
+    theirs = -0.5 * jnp.mean(1 + log_variance - mu**2 - jnp.exp(log_variance))
+    np.testing.assert_allclose(objectives.kl(mu, log_sigma), theirs, rtol=1e-5)
