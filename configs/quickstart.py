@@ -1,37 +1,36 @@
-"""Everything from nothing: text encoder, Stage I, Stage II and a page of pictures.
+"""Text encoder, Stage I, Stage II and a page of pictures, from nothing.
 
     python -m stackgan_jax.main --config=configs/quickstart.py
     python -m stackgan_jax.main --config=configs/quickstart.py:folder --config.data.path=my_pictures
 
 Trains on the embedded synthetic birds, on your own pictures, or on a published data set, to 64 and
 256 pixels as published. To finish on a laptop the networks are narrow, the learning rates high, the
-conditioning augmentation's KL term light, and two terms help that aren't in the paper: the distance
-of picture and caption by the text encoder's image tower (`matching_weight`), and in Stage II the
-distance from Stage I's picture (`consistency_weight`). A stage's values are changed as
---config.stage1.steps=20000, the data's, for all stages, as --config.data.test_fraction=0.2.
+conditioning augmentation's KL term light. Two terms that are not in the paper help: the distance of
+picture and caption by the text encoder's image tower (`matching_weight`), and in Stage II the
+distance from Stage I's picture (`consistency_weight`). Change a stage's values by
+--config.stage1.steps=20000, the data's for all stages by --config.data.test_fraction=0.2.
 
-Result: of the first form in the README, with command, hardware and date; of `folder` in
-docs/own_pictures.md. The others: not yet run.
+Result of the first form: docs/results.md, with command, hardware and date; of `folder`:
+docs/data.md. The others: not yet run.
 """
-
-from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from stackgan_jax.data import registry
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
+    """The config of the whole quickstart for a data set."""
     if dataset == "stackgan_pickles":
         raise UserError(
-            "The quickstart trains a text encoder, and stackgan_pickles bring their embeddings; "
+            "The quickstart trains a text encoder, but stackgan_pickles hold embeddings already; "
             "use --config=configs/stage1.py:stackgan_pickles, then stage2.py."
         )
-    data = configuration.data_set(dataset)
-    siblings = Path(__file__).parent
+    data = registry.config(dataset)
     text_encoder, stage1, stage2 = stages = [
-        configuration.load(siblings / f"{name}.py") for name in ("text_encoder", "stage1", "stage2")
+        configuration.load(f"{name}.py") for name in ("text_encoder", "stage1", "stage2")
     ]
     suffix = "" if dataset == "synthetic_birds" else f"-{dataset}"
     for stage in stages:
@@ -80,9 +79,9 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
 
 
 def photographs(text_encoder: ConfigDict, stage1: ConfigDict) -> None:
-    """What differs where pictures are more varied and sentences fewer: docs/own_pictures.md."""
+    """Settings for more varied pictures and fewer sentences: docs/data.md."""
     text_encoder.joint.update(learning_rate=2e-3, drop_words=0.3)
     text_encoder.steps = 1500
     stage1.generator.features = stage1.discriminator.features = 32
-    # The image tower knows photographs less well: what pleases it most are coloured spots.
+    # The image tower knows photographs less well, and scores coloured spots highest.
     stage1.training.matching_weight = 10.0

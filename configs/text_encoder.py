@@ -1,5 +1,7 @@
-"""A text encoder: the char-CNN-RNN, trained by structured joint embedding with images, or another
-of `stackgan_jax/encoders/`, for which an image tower alone is trained, to score pictures.
+"""A text encoder: the char-CNN-RNN, trained by structured joint embedding with images, or another.
+
+For another encoder of `stackgan_jax/text/encoders/` only an image tower is trained, which scores
+pictures.
 
     python -m stackgan_jax.main --config=configs/text_encoder.py
     python -m stackgan_jax.main --config=configs/text_encoder.py:folder --config.data.path=mine
@@ -14,10 +16,11 @@ not yet run.
 
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import configuration
+from stackgan_jax.data import registry
 
 
 def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
+    """The config of the text encoder for a data set."""
     published = dataset not in ("synthetic_birds", "folder")
     return ConfigDict(
         {
@@ -25,7 +28,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "name": "text_encoder" if dataset == "synthetic_birds" else f"text_encoder-{dataset}",
             "dataset": dataset,
             "seed": 0,
-            "data": configuration.data_set(dataset),
+            "data": registry.config(dataset),
             "load_size": 76,
             # StackGAN's pickles bring the embeddings of their captions with them.
             "encoder": "precomputed" if dataset == "stackgan_pickles" else "char_cnn_rnn",
@@ -42,7 +45,7 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
             "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.1},
             "batch_size": 64,
             "steps": 3000,
-            "steps_per_dispatch": 0,  # 0: as is best for the device
+            "steps_per_dispatch": 0,  # 0: the best for the device
             "shard_state": False,  # True: parameters and optimiser split over the devices
             "log_every": 50,
             "preview_every": 1000,

@@ -1,9 +1,9 @@
-"""Captions, or embeddings, to pictures: from any trained run, in inference mode."""
+"""Captions or embeddings to pictures, by any trained run in inference mode."""
 
 import dataclasses
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from stackgan_jax.models import convolution
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
-from stackgan_jax.training import gan, learners
+from stackgan_jax.training import gan
 from stackgan_jax.training.checkpoint import Checkpoints
+from stackgan_jax.training.game import load_game
 
 ROWS = 8  # of a page, where a file of embeddings is given and no caption
 CHUNK = 32  # pictures drawn at once: 256-px activations are large
+EPSILONS = ("epsilon", "stage2_epsilon")  # as `generate` names them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +31,11 @@ class Sampler:
     """A trained run, ready to draw.
 
     Attributes:
-      config: of the run.
-      game: its networks.
-      state: with the averaged generator, and Stage I where this is Stage II.
-      step: of the checkpoint.
-      directory: of the run.
+        config: of the run.
+        game: its networks.
+        state: the averaged generator and the earlier stages.
+        step: of the checkpoint.
+        directory: of the run.
     """
 
     config: ConfigDict
@@ -43,25 +45,28 @@ class Sampler:
     directory: Path
 
     def draw(
-        self,
-        embedding: np.ndarray,
-        z: np.ndarray | None = None,
-        epsilon: np.ndarray | None = None,
-        stage2_epsilon: np.ndarray | None = None,
-        seed: int = 0,
+        self, embedding: np.ndarray, noise: gan.Noise | None = None, seed: int = 0
     ) -> dict[str, np.ndarray]:
-        """As `generate`."""
+        """Draws one picture for each embedding.
+
+        Args:
+            embedding: `[n, t]` float32, of the run's text encoder.
+            noise: used as it is; parts that are None are drawn from `seed`.
+            seed: of the noise that is not given.
+
+        Returns:
+            Every stage's pictures in order, "stage1", "stage2" and so on: `[n, s, s, 3]` float32 in
+            [-1, 1].
+
+        Raises:
+            UserError: an array has another shape than the run takes.
+        """
         embedding = np.asarray(embedding, np.float32)
         drawn = self.game.noise(jax.random.key(seed), len(embedding))
-        given = gan.Noise(z, epsilon, stage2_epsilon)
-        noise = [
-            np.asarray(own if mine is None else mine, np.float32)
-            for mine, own in zip(given, drawn, strict=True)
-            if own is not None
-        ]
-        self._refuse_other_widths(embedding, noise, [own for own in drawn if own is not None])
+        noise = _completed(noise, drawn)
+        self._refuse_other_shapes(embedding, noise, drawn)
         chunks = [
-            _draw(self.game, self.state, *(_chunk(a, start) for a in (embedding, *noise)))
+            _draw(self.game, self.state, *_chunk((embedding, noise), start))
             for start in range(0, len(embedding), CHUNK)
         ]
         return {
@@ -69,13 +74,15 @@ class Sampler:
             for name in chunks[0]
         }
 
-    def _refuse_other_widths(
-        self, embedding: np.ndarray, noise: Sequence[np.ndarray], expected: Sequence[jax.Array]
+    def _refuse_other_shapes(
+        self, embedding: np.ndarray, noise: gan.Noise, expected: gan.Noise
     ) -> None:
-        width = _embedding_width(self)
-        names = ("embedding", "z", "epsilon", "stage2_epsilon")
-        shapes = [(len(embedding), width), *(own.shape for own in expected)]
-        for name, array, shape in zip(names, (embedding, *noise), shapes, strict=False):
+        width = self.state.ema["params"]["conditioning"]["dense"]["kernel"].shape[0]
+        more = (f"epsilons[{i}]" for i in range(len(EPSILONS), len(noise.epsilons)))
+        names = ("embedding", "z", *EPSILONS[: len(noise.epsilons)], *more)
+        shapes = [(len(embedding), width), *(each.shape for each in jax.tree.leaves(expected))]
+        arrays = (embedding, *jax.tree.leaves(noise))
+        for name, array, shape in zip(names, arrays, shapes, strict=True):
             if array.shape != shape:
                 raise UserError(
                     f"{name} has shape {list(array.shape)}, but {self.directory} takes "
@@ -83,42 +90,53 @@ class Sampler:
                 )
 
 
-def load(workdir: str | Path, step: int | None = None) -> Sampler:
-    """Opens a run of either stage, or a quickstart, for its last stage.
+def _completed(given: gan.Noise | None, drawn: gan.Noise) -> gan.Noise:
+    """The given noise; parts that are None come from what was drawn."""
+    z, epsilons = given or (None, ())
+    choose = lambda mine, own: np.asarray(own if mine is None else mine, np.float32)
+    missing = [None] * (len(drawn.epsilons) - len(epsilons))
+    pairs = zip((*epsilons, *missing), drawn.epsilons, strict=False)
+    return gan.Noise(choose(z, drawn.z), tuple(choose(mine, own) for mine, own in pairs))
 
-    Raises UserError when there is no run or no checkpoint in it, or it is a text encoder's.
+
+def load(workdir: str | Path, step: int | None = None) -> Sampler:
+    """Opens a stage's run; of a quickstart the last stage's.
+
+    Args:
+        workdir: of the run.
+        step: of the checkpoint, the newest by default.
+
+    Raises:
+        UserError: there is no run or no checkpoint in it, or it is a text encoder's.
     """
     directory, config = find_run(paths.folder(workdir))
     checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
-    parts = ("ema", "prior") if config.kind == "stage2" else ("ema",)
-    part = checkpoints.restore_part(parts, step)
-    stage1_config = None
-    if config.kind == "stage2":
-        stage1_config = configuration.read(directory / learners.STAGE1_CONFIG)
-    state = gan.GanState(
-        step=None, generator=None, discriminator=None, ema=part["ema"], prior=part.get("prior")
-    )
+    part = checkpoints.restore_part(("ema", "priors"), step)
     return Sampler(
         config=config,
-        game=learners.build(config, stage1_config),
-        state=state,
+        game=load_game(directory),
+        state=gan.GanState.to_draw(part["ema"], part["priors"]),
         step=checkpoints.latest if step is None else step,
         directory=directory,
     )
 
 
 def find_run(workdir: Path) -> tuple[Path, ConfigDict]:
-    """The folder and config of a GAN's run; for a quickstart, of its last stage."""
+    """The folder and config of a stage's run; of a quickstart's last stage.
+
+    Raises:
+        UserError: there is no run, or it draws no pictures.
+    """
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
     config = configuration.read(path)
     if "kind" not in config:
-        return find_run(workdir / "stage2")
-    if config.kind not in learners.NETWORKS:
+        return find_run(workdir / configuration.stages(config)[-1].kind)
+    if not configuration.is_stage(config):
         raise UserError(
-            f"{workdir} is a {config.kind} run, which draws no pictures; give the workdir of "
-            "stage 1 or stage 2."
+            f"{workdir} is a {config.kind} run, which draws no pictures; give the workdir of a "
+            "stage, or of a quickstart."
         )
     return workdir, config
 
@@ -130,21 +148,26 @@ def generate(
     epsilon: np.ndarray | None = None,
     stage2_epsilon: np.ndarray | None = None,
     seed: int = 0,
+    epsilons: Sequence[np.ndarray | None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Draws one picture for each embedding, by the averaged generator in inference mode.
 
     Args:
-      workdir: of a Stage-I or Stage-II run, or a quickstart.
-      embedding: `[n, t]` float32, of the run's text encoder.
-      z: `[n, nz]` noise, used as it is; drawn from `seed` if None.
-      epsilon: `[n, c]` noise of Stage I's conditioning augmentation, likewise.
-      stage2_epsilon: `[n, c]` noise of Stage II's, likewise.
-      seed: of the noise that is not given.
+        workdir: of a stage's run, or of a quickstart.
+        embedding: `[n, t]` float32, of the run's text encoder.
+        z: `[n, nz]` noise, used as it is; drawn from `seed` if None.
+        epsilon: `[n, c]` noise of Stage I's conditioning augmentation, likewise.
+        stage2_epsilon: `[n, c]` noise of Stage II's, likewise.
+        seed: of the noise that is not given.
+        epsilons: the noise of every stage in order, instead of the two.
+
     Returns:
-      "stage1": `[n, 64, 64, 3]`, and from a Stage II also "stage2": `[n, 256, 256, 3]`; float32
-      in [-1, 1].
+        "stage1": `[n, 64, 64, 3]`, from a Stage II also "stage2": `[n, 256, 256, 3]`, and so on;
+        float32 in [-1, 1].
     """
-    return load(workdir).draw(embedding, z, epsilon, stage2_epsilon, seed)
+    sampler = load(workdir)
+    given = (epsilon, stage2_epsilon) if epsilons is None else tuple(epsilons)
+    return sampler.draw(embedding, gan.Noise(z, given), seed)
 
 
 def sample(
@@ -158,9 +181,19 @@ def sample(
 ) -> None:
     """Writes a PNG page: a row of `num` pictures for each caption.
 
-    With `interpolate`, a row for each two neighbouring captions: `num` pictures of the same noise
-    on the way from one embedding to the other. With `embeddings_file`, captions are those of that
-    file, or `#0`, `#1` … for its rows; none stands for its first rows.
+    Args:
+        workdir: of a stage's run, or of a quickstart.
+        captions: sentences; with `embeddings_file` captions of that file, or "#0", "#1" … for its
+            rows, and none for its first rows.
+        num: pictures for each caption.
+        seed: of the noise.
+        output: the PNG file.
+        interpolate: a row for each two neighbouring captions instead: `num` pictures of the same
+            noise on the way from one embedding to the other.
+        embeddings_file: embeddings to use instead of the text encoder.
+
+    Raises:
+        UserError: there are too few captions, the file can't be written, or as `load`.
     """
     if not captions and embeddings_file is None:
         raise UserError('Sampling needs a caption: --text="a small red bird".')
@@ -187,9 +220,10 @@ def sample(
 def _of_file(
     path: str | Path, captions: Sequence[str], run: Path
 ) -> tuple[Sequence[str], np.ndarray]:
-    """The captions, or the first ROWS, of a file of embeddings, and theirs as the run takes them.
+    """Captions of a file of embeddings, by default the first ROWS, and their embeddings.
 
-    A run that was imported without its text encoder takes them as they are.
+    The embeddings are normalised like the run's; a run that was imported without its text encoder
+    takes them as they are.
     """
     own = text.load_encoder(run) if text.exists(run) else None
     encoder = PrecomputedEncoder.of_file(path, own)
@@ -200,16 +234,19 @@ def _of_file(
 def interpolation(
     sampler: Sampler, first: np.ndarray, last: np.ndarray, num: int, seed: int
 ) -> np.ndarray:
-    """uint8 `[num, s, s, 3]`: the same noise, the embedding `[t]` going from `first` to `last`."""
+    """Draws `num` pictures from one embedding `[t]` to another: uint8 `[num, s, s, 3]`.
+
+    All have the same noise.
+    """
     way = np.linspace(0, 1, num, dtype=np.float32)[:, None]
     noise = sampler.game.noise(jax.random.key(seed), 1)
-    same = [None if part is None else np.repeat(part, num, axis=0) for part in noise]
-    return images.to_uint8(final_images(sampler.draw((1 - way) * first + way * last, *same)))
+    same = jax.tree.map(lambda part: np.repeat(part, num, axis=0), noise)
+    return images.to_uint8(final_images(sampler.draw((1 - way) * first + way * last, same)))
 
 
 def final_images(drawn: dict[str, np.ndarray]) -> np.ndarray:
     """The last stage's pictures."""
-    return drawn.get("stage2", drawn["stage1"])
+    return drawn[list(drawn)[-1]]
 
 
 def _require_writable(output: Path) -> None:
@@ -217,22 +254,27 @@ def _require_writable(output: Path) -> None:
         raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
 
 
-def _embedding_width(sampler: Sampler) -> int:
-    return sampler.state.ema["params"]["conditioning"]["dense"]["kernel"].shape[0]
+def _chunk(arrays: Any, start: int) -> Any:
+    """CHUNK rows from `start` of each array.
+
+    The last row is repeated where rows are missing, so that all chunks share a compilation.
+    """
+
+    def rows_of(array: np.ndarray) -> np.ndarray:
+        rows = array[start : start + CHUNK]
+        if len(array) <= CHUNK:
+            return rows
+        return np.concatenate([rows, np.repeat(rows[-1:], CHUNK - len(rows), axis=0)])
+
+    return jax.tree.map(rows_of, arrays)
 
 
-def _chunk(array: np.ndarray, start: int) -> np.ndarray:
-    """CHUNK rows from `start`, the last repeated, so that one compilation serves every chunk."""
-    rows = array[start : start + CHUNK]
-    if len(array) <= CHUNK:
-        return rows
-    return np.concatenate([rows, np.repeat(rows[-1:], CHUNK - len(rows), axis=0)])
-
-
-def _draw(game: gan.Gan, state: Any, *inputs: np.ndarray) -> dict[str, np.ndarray]:
-    return jax.device_get(_compiled(game)(state, *inputs))
+def _draw(
+    game: gan.Gan, state: Any, embedding: np.ndarray, noise: gan.Noise
+) -> dict[str, np.ndarray]:
+    return jax.device_get(_compiled(game)(state, embedding, noise))
 
 
 @functools.cache
-def _compiled(game: gan.Gan):
+def _compiled(game: gan.Gan) -> Callable[..., dict[str, jax.Array]]:
     return jax.jit(game.generate, compiler_options=convolution.compiler_options())

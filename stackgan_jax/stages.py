@@ -1,5 +1,4 @@
-"""Which trainings a config asks for, in order: one stage, its missing text encoder first, or all
-the stages of a quickstart with a report at the end."""
+"""The trainings that there are, and the order in which a config's trainings run."""
 
 import contextlib
 import time
@@ -13,53 +12,65 @@ from stackgan_jax import text
 from stackgan_jax.data import registry
 from stackgan_jax.evaluation.during_training import in_training
 from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime.configuration import TEXT_ENCODER
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training.loop import claimed, note, train
+from stackgan_jax.training import encoder_learner, gan_learner
+from stackgan_jax.training.game import title
+from stackgan_jax.training.loop import Create, train
+from stackgan_jax.training.run_folder import claimed, note
 
-ORDER = configuration.ORDER
+# What makes the learner of each `config.kind`. A stage of other networks needs no entry of its own,
+# because the networks are the config's choice; one that learns otherwise does.
+STAGES: dict[str, Create] = {
+    TEXT_ENCODER: encoder_learner.create,
+    **{f"stage{number}": gan_learner.create for number in (1, 2, 3)},
+}
 
 
-def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
-    """Trains what `config` describes.
+def run(config: ConfigDict, workdir: Path) -> None:
+    """Trains what a config describes.
 
     Args:
-      config: of one stage (`kind` is one of ORDER), or of a quickstart, which holds one config for
-        each of ORDER and names no `kind`.
-      workdir: the run's folder; a quickstart makes one folder below it for each stage.
-      configs: the folder with `text_encoder.py`, for a stage whose encoder is missing.
+        config: of one training (`kind` is a name of `STAGES`), or of a quickstart, which holds a
+            config for each of its trainings and has no `kind`.
+        workdir: the run's folder; a quickstart makes one folder in it for each training.
+
+    Raises:
+        UserError: the kind or the data set is unknown, or something that the training needs is
+            missing.
     """
     for stage in configuration.stages(config):
-        if stage.kind not in ORDER:
-            raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(ORDER)}.")
-        registry.source(stage.data)  # refused, if at all, before anything is written
+        if stage.kind not in STAGES:
+            raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(STAGES)}.")
+        registry.source(stage.data)  # bad data are rejected before anything is written
     if "kind" not in config:
         run_all(config, workdir)
         return
-    if config.kind == "stage2":
-        _require_stage1(config, workdir)  # before a text encoder is trained for nothing
-    with claimed(workdir, config):  # from its text encoder on, for whoever follows it
-        if config.kind != "text_encoder":
-            _provide_text_encoder(config, workdir, configs)
-        train(config, workdir, in_training)
+    _require_previous_stage(config, workdir)  # before a text encoder is trained for nothing
+    with claimed(workdir, config):  # while the text encoder trains, too
+        if configuration.is_stage(config):
+            _provide_text_encoder(config, workdir)
+        _train(config, workdir)
 
 
 def run_all(config: ConfigDict, workdir: Path) -> None:
-    """Text encoder, Stage I, Stage II, report; a stage that is trained is not trained again."""
+    """Runs the trainings of a quickstart that are not finished, and writes a report."""
     from stackgan_jax.report import build
 
     began = time.monotonic()
-    with claimed(workdir, config), contextlib.ExitStack() as beside:
-        for number, kind in enumerate(ORDER, 1):
-            stage = config[kind].copy_and_resolve_references()
-            if kind != "text_encoder":
-                stage.text_encoder = str(workdir / "text_encoder")
-            if kind == "stage2":
-                stage.stage1 = str(workdir / "stage1")
-            _say(f"\n== {number}/{len(ORDER)} {stage.name}")
-            if kind == "stage1" and jax.process_count() == 1 and isinstance(workdir, Path):
-                beside.enter_context(build.classifier_ahead(stage.data, workdir / "report"))
-            with _of_stage(kind):
-                train(stage, workdir / kind, in_training)
+    stages = configuration.stages(config)
+    with claimed(workdir, config), contextlib.ExitStack() as aside:
+        for number, stage in enumerate(stages, 1):
+            stage = stage.copy_and_resolve_references()
+            for needed in (TEXT_ENCODER, configuration.previous_stage(stage)):
+                if needed in stage:
+                    stage[needed] = str(workdir / needed)
+            _say(f"\n== {number}/{len(stages)} {stage.name}")
+            first = configuration.is_stage(stage) and not configuration.previous_stage(stage)
+            if first and jax.process_count() == 1 and isinstance(workdir, Path):
+                aside.enter_context(build.classifier_ahead(stage.data, workdir / "report"))
+            with _options_of(stage.kind):
+                _train(stage, workdir / stage.kind)
         note(workdir, config)
     if jax.process_index():
         return
@@ -71,48 +82,52 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
 
 
+def _train(config: ConfigDict, workdir: Path) -> None:
+    train(config, workdir, STAGES[config.kind], in_training)
+
+
 @contextlib.contextmanager
-def _of_stage(kind: str) -> Iterator[None]:
-    """What a stage's errors say of its config, they say of the quickstart's."""
+def _options_of(kind: str) -> Iterator[None]:
+    """Prefixes the option names in a training's errors with its place in the quickstart."""
     try:
         yield
     except UserError as error:
         raise UserError(str(error).replace("--config.", f"--config.{kind}.")) from error
 
 
-def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> None:
-    """Trains the text encoder that a stage needs where none is found, and says so."""
-    own = configuration.has_begun(workdir) and _has_text_encoder(workdir)
-    if own or _has_text_encoder(config.text_encoder):
+def _provide_text_encoder(config: ConfigDict, workdir: Path) -> None:
+    """Trains the text encoder that a stage needs, if there is none."""
+    own = configuration.has_begun(workdir) and text.exists(workdir)
+    if own or text.exists(config.text_encoder):
         return
-    file = configs / "text_encoder.py"
     _say(
         f"There is no text encoder in {config.text_encoder}: training it first "
-        f"(--config={file} does this alone)."
+        "(--config=configs/text_encoder.py does this alone)."
     )
-    encoder = configuration.load(file, config.dataset)
+    encoder = configuration.load("text_encoder.py", config.dataset)
     with encoder.unlocked():
         encoder.data = config.data
     try:
-        train(encoder, paths.folder(config.text_encoder), in_training)
+        _train(encoder, paths.folder(config.text_encoder))
     except UserError as error:
         path = f" --config.data.path={config.data.path}" if config.data.path else ""
         raise UserError(
             f"The text encoder can't be trained: {error} Train it by itself: `python -m "
-            f"stackgan_jax.main --config={file}:{config.dataset}{path} …`"
+            f"stackgan_jax.main --config=configs/text_encoder.py:{config.dataset}{path} …`"
         ) from error
 
 
-def _require_stage1(config: ConfigDict, workdir: Path) -> None:
-    """Stage I can take days, so a missing one is never started silently."""
-    if configuration.has_begun(workdir) or configuration.has_begun(config.stage1):
+def _require_previous_stage(config: ConfigDict, workdir: Path) -> None:
+    """Raises UserError if the stage before is not trained, which can take days."""
+    name = configuration.previous_stage(config)
+    if name is None or configuration.has_begun(workdir) or configuration.has_begun(config[name]):
         return
     argument = f":{config.dataset}" if config.dataset else ""
     argument += f" --config.data.path={config.data.path}" if config.data.path else ""
     raise UserError(
-        f"Stage II needs a trained Stage I and {config.stage1} has none; train it with "
-        f"`python -m stackgan_jax.main --config=configs/stage1.py{argument} "
-        f"--workdir={config.stage1}`, or name another with --config.stage1."
+        f"{title(config.kind)} needs a trained {title(name)}, and {config[name]} has none; train "
+        f"it with `python -m stackgan_jax.main --config=configs/{name}.py{argument} "
+        f"--workdir={config[name]}`, or name another with --config.{name}."
     )
 
 
@@ -120,11 +135,3 @@ def _say(sentence: str) -> None:
     """Prints it, once for all processes."""
     if jax.process_index() == 0:
         print(sentence, flush=True)
-
-
-def _has_text_encoder(path: str | Path) -> bool:
-    try:
-        text.find(path)
-    except UserError:
-        return False
-    return True

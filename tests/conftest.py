@@ -6,7 +6,6 @@ import functools
 import os
 import shutil
 import tempfile
-from pathlib import Path
 
 import jax
 import pytest
@@ -37,8 +36,6 @@ for name, value in {
 # What a few small networks do takes longer to optimise than to run.
 convolution.compiler_options = functools.partial(convolution.compiler_options, once=True)
 
-CONFIGS = Path(__file__).parents[1] / "configs"
-
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory):
@@ -58,7 +55,7 @@ def small_config(data_dir):
     """kind, **changes → a config of the narrowest networks on the 48 tiny synthetic birds."""
 
     def make(kind: str, **changes) -> ConfigDict:
-        config = configuration.load(CONFIGS / f"{kind}.py")
+        config = configuration.load(f"{kind}.py")
         config.data.update(builder_config="tiny", dir=str(data_dir))
         config.update(batch_size=8, steps=4, log_every=2, preview_every=4, save_every=2)
         if kind == "text_encoder":
@@ -72,9 +69,9 @@ def small_config(data_dir):
             config.training.update(z_features=4)
         if kind == "stage1":
             config.generator.size = config.discriminator.size = 16
-        if kind == "stage2":
+        elif kind != "text_encoder":
             config.generator.residual_blocks = 1
-            config.discriminator.size = 64
+            config.discriminator.size = 4 ** (1 + int(kind.removeprefix("stage")))
         config.update(changes)
         return config
 
@@ -87,12 +84,10 @@ def runs(shared, small_config):
     folder, done = shared / "runs", shared / "runs.done"
     with (shared / "runs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for kind in () if done.exists() else stages.ORDER:
-            earlier = {}
-            if kind != "text_encoder":
-                earlier["text_encoder"] = str(folder / "text_encoder")
-            if kind == "stage2":
-                earlier["stage1"] = str(folder / "stage1")
-            stages.run(small_config(kind, **earlier), folder / kind, CONFIGS)
+        for kind in () if done.exists() else ("text_encoder", "stage1", "stage2"):
+            config = small_config(kind)
+            earlier = configuration.previous_stage(config), "text_encoder"
+            needs = {name: str(folder / name) for name in earlier if name in config}
+            stages.run(small_config(kind, **needs), folder / kind)
         done.touch()
     return folder

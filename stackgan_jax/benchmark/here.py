@@ -18,7 +18,8 @@ from stackgan_jax.evaluation import inception
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import compilation, mesh
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import learners, loop
+from stackgan_jax.training import loop
+from stackgan_jax.training.learner import Learner
 
 
 def measure(
@@ -65,7 +66,7 @@ def _step(
     seconds: float,
     peer_name: str | None,
     result: dict[str, Any],
-) -> tuple[learners.Learner, dict[str, Any]]:
+) -> tuple[Learner, dict[str, Any]]:
     """The step, singly or as many together as training takes; the peer's in turn with it."""
     learner = subject.learner(devices)
     state = learner.init(jax.random.key(subject.config.seed))
@@ -101,7 +102,7 @@ def _step(
 
 
 def _placed(
-    subject: work.Subject, devices: jax.sharding.Mesh, learner: learners.Learner, together: int
+    subject: work.Subject, devices: jax.sharding.Mesh, learner: Learner, together: int
 ) -> dict[str, jax.Array]:
     """What the step takes for a batch, or for several."""
     source = subject.source(subject.pictures())
@@ -183,13 +184,13 @@ def _sampling(subject: work.Subject, seconds: float) -> dict[str, Any]:
     state = jax.jit(subject.init)(jax.random.key(0))
     count = sample.CHUNK
     embedding = np.zeros((count, subject.embedding), np.float32)
-    noise = [part for part in subject.game.noise(jax.random.key(0), count) if part is not None]
+    noise = subject.game.noise(jax.random.key(0), count)
     draw = jax.jit(subject.game.generate, compiler_options=convolution.compiler_options())
 
     def run(n: int) -> float:
         def work() -> None:
             for _ in range(n):
-                jax.device_get(draw(state, embedding, *noise))
+                jax.device_get(draw(state, embedding, noise))
 
         return timing.seconds_of(work)
 
@@ -204,7 +205,7 @@ def _sampling(subject: work.Subject, seconds: float) -> dict[str, Any]:
 def _training(
     subject: work.Subject,
     devices: jax.sharding.Mesh,
-    learner: learners.Learner,
+    learner: Learner,
     seconds: float,
     result: dict[str, Any],
 ) -> dict[str, Any]:

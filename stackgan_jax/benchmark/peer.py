@@ -58,7 +58,7 @@ class Peer:
 def description(subject: work.Subject) -> dict[str, Any]:
     """All that the peer needs to build the same networks."""
     config = json.loads(subject.config.to_json_best_effort())
-    prior = subject.game.prior
+    prior = subject.game.priors[0] if subject.game.priors else None
     fields = ("size", "features", "condition", "residual", "noise_first", "dense_bias")
     fields += ("image_upsamples", "condition_slope", "log_variance")
     return {

@@ -11,7 +11,8 @@ from ml_collections import ConfigDict
 from stackgan_jax.data import augment, batches
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import fused_steps, gan, learners
+from stackgan_jax.training import fused_steps, game, gan, gan_learner
+from stackgan_jax.training.learner import Learner
 
 EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
 PUBLISHED_EMBEDDING = 1024
@@ -54,19 +55,16 @@ class Subject:
             self.config.seed,
         )
 
-    def learner(self, devices: jax.sharding.Mesh) -> learners.Learner:
+    def learner(self, devices: jax.sharding.Mesh) -> Learner:
         """What the training loop takes, with previews."""
-        captions = [f"caption {i}" for i in range(learners.PREVIEW_CAPTIONS)]
+        captions = [f"caption {i}" for i in range(gan_learner.PREVIEW_CAPTIONS)]
         embedding = np.zeros((len(captions), self.embedding), np.float32)
-        return learners.Learner(
+        return Learner(
             **fused_steps.compiled(
                 self.config, devices, self.source(self.pictures()), self.init, self.step
             ),
-            parameters=lambda state: {
-                "Generator": state.generator.params,
-                "Discriminator": state.discriminator.params,
-            },
-            preview=learners.previewer(self.config, self.game, captions, embedding, devices),
+            parameters=gan_learner.parameters,
+            preview=gan_learner.previewer(self.config, self.game, captions, embedding, devices),
         )
 
     def pictures(self) -> int:
@@ -78,18 +76,25 @@ def subject(config: ConfigDict, configs: Path) -> Subject:
 
     `configs` is the folder with the `stage1.py` that a Stage II goes on from.
     """
-    if config.get("kind") not in learners.NETWORKS:
-        kinds = " or ".join(learners.NETWORKS)
+    if not configuration.is_stage(config):
         raise UserError(
-            f"The benchmark measures a stage, config.kind {kinds}, not "
+            "The benchmark measures one stage, not a config of kind "
             f"{config.get('kind', 'several at once')!r}; give --config=configs/stage1.py."
         )
-    prior = None
-    if config.kind == "stage2":
-        prior = configuration.load(configs / "stage1.py", config.get("dataset", ""))
-        prior.generator.dtype = config.generator.dtype
-        prior.generator.size = config.discriminator.size // 4
-        prior.training.z_features = config.training.z_features
-    game = learners.build(config, prior)
+    built = game.build(config, _priors(config))
     width = EMBEDDING.get(config.get("dataset"), PUBLISHED_EMBEDDING)
-    return Subject(config, game, width)
+    return Subject(config, built, width)
+
+
+def _priors(config: ConfigDict) -> list[ConfigDict]:
+    """The configs of the earlier stages, in order, with the sizes that this stage needs."""
+    name = configuration.previous_stage(config)
+    if name is None:
+        return []
+    prior = configuration.load(f"{name}.py", config.get("dataset", ""))
+    prior.generator.dtype = config.generator.dtype
+    prior.discriminator.size = config.discriminator.size // 4
+    if "size" in prior.generator:
+        prior.generator.size = prior.discriminator.size
+    prior.training.z_features = config.training.z_features
+    return [*_priors(prior), prior]

@@ -14,6 +14,9 @@ from stackgan_jax.runtime.locking import locked, unwritable
 # name → (module, class); a module, and TensorFlow with it, is imported when it is asked for.
 BUILDERS = {
     "synthetic_birds": ("stackgan_jax.data.synthetic_birds.builder", "SyntheticBirds"),
+    "birds": ("stackgan_jax.data.published_sets.birds", "Cub200"),
+    "flowers": ("stackgan_jax.data.published_sets.flowers", "Oxford102"),
+    "coco": ("stackgan_jax.data.published_sets.coco", "Coco2014"),
     "cub200": ("stackgan_jax.data.published_sets.birds", "Cub200"),
     "oxford102": ("stackgan_jax.data.published_sets.flowers", "Oxford102"),
     "coco2014": ("stackgan_jax.data.published_sets.coco", "Coco2014"),
@@ -39,7 +42,7 @@ def source(data: Any) -> Source:
 
     if data.name == "folder":
         return FolderSource(data, directory(data.dir))
-    if data.name == "coco2014" and (prepared := coco_captions.find(data.path)):
+    if data.name in ("coco", "coco2014") and (prepared := coco_captions.find(data.path)):
         return coco_captions.CocoCaptions(prepared, directory(data.dir))
     wanted = (data.name, data.builder_config or None, data.dir or None, data.path or None)
     return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
@@ -133,3 +136,42 @@ def _quiet():
             yield
     finally:
         tqdm_utils.enable_progress_bar()
+
+
+# TEMPORARY-MERGE
+import types  # noqa: E402
+
+from ml_collections import ConfigDict  # noqa: E402
+
+_PLAIN = {"crop": "none", "builder_config": ""}
+DATA_SETS = {
+    "synthetic_birds": types.SimpleNamespace(
+        program=None, images=None, fields={"builder_config": "small", "crop": "none"}
+    ),
+    "birds": types.SimpleNamespace(
+        program="tensorflow", images=8855, fields={"builder_config": "", "crop": "bbox"}
+    ),
+    "flowers": types.SimpleNamespace(program="tensorflow", images=7034, fields=_PLAIN),
+    "coco": types.SimpleNamespace(program="pytorch", images=82783, fields=_PLAIN),
+    "stackgan_pickles": types.SimpleNamespace(
+        program="tensorflow", images=8855, fields={"builder_config": "76", "crop": "none"}
+    ),
+    "folder": types.SimpleNamespace(
+        program=None,
+        images=None,
+        fields={
+            "builder_config": "",
+            "crop": "square",
+            "classes": "auto",
+            "test_fraction": 0.1,
+            "split_seed": 0,
+        },
+    ),
+}
+
+
+def config(name):
+    if name not in DATA_SETS:
+        raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
+    where = {"path": "", "dir": "", "max_damaged": 0.01, "residency": "auto"}
+    return ConfigDict({"name": name, **DATA_SETS[name].fields, **where})

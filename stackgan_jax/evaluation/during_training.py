@@ -8,10 +8,11 @@ from ml_collections import ConfigDict
 from stackgan_jax.evaluation.metrics import BETTER
 from stackgan_jax.evaluation.protocols import resolve
 from stackgan_jax.evaluation.runs import prepare, publish
-from stackgan_jax.runtime import configuration, mesh
+from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
-from stackgan_jax.training import gan, learners
+from stackgan_jax.training import gan
+from stackgan_jax.training.game import load_game
 
 
 def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
@@ -44,11 +45,8 @@ class InTraining:
     """Evaluations of a run by the process that trains it."""
 
     def __init__(self, config: ConfigDict, workdir: Path):
-        stage1_config = None
-        if config.kind == "stage2":
-            stage1_config = configuration.read(workdir / learners.STAGE1_CONFIG)
         self._config, self._workdir = config, workdir
-        self._game = learners.build(config, stage1_config)
+        self._game = load_game(workdir)
         self._evaluation = prepare(config, workdir, resolve(config.eval))
         self.metrics = self._evaluation.metrics
 
@@ -60,13 +58,7 @@ class InTraining:
         Nothing where `abandoned` came true meanwhile, or, with a word, where it can't be done:
         days of training don't end for that.
         """
-        drawing = gan.GanState(
-            step=None,
-            generator=None,
-            discriminator=None,
-            ema=mesh.on_host(state.ema),
-            prior=mesh.on_host(state.prior),
-        )
+        drawing = gan.GanState.to_draw(mesh.on_host(state.ema), mesh.on_host(state.priors))
         sampler = Sampler(self._config, self._game, drawing, step, self._workdir)
         try:
             record = self._evaluation.of(sampler, abandoned)

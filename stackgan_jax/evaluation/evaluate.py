@@ -22,7 +22,7 @@ from stackgan_jax.evaluation.records import Record
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
-from stackgan_jax.training import lock
+from stackgan_jax.training import run_folder
 from stackgan_jax.training.checkpoint import saved_steps
 
 CACHE = "~/.cache/stackgan_jax/features"  # what was read in folders of real pictures
@@ -72,7 +72,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     evaluation, said, done = None, False, set()
     while True:
         # Asked first: nothing is saved after that.
-        ended = not (lock.is_training(directory) or lock.is_training(workdir))
+        ended = not (run_folder.is_training(directory) or run_folder.is_training(workdir))
         steps = saved_steps(directory / "checkpoints")
         done |= {r.step for r in evaluated(directory, protocol) if has_fid_if(protocol, r)}
         if waiting := [step for step in steps if step not in done]:
@@ -98,7 +98,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
 def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
     """`sample.find_run`, but a quickstart in training is waited for until its last stage begins."""
     said = False
-    while lock.is_training(workdir) and not _has_a_stage(workdir):
+    while run_folder.is_training(workdir) and not _has_a_stage(workdir):
         said = said or _wait_for("last stage", workdir)
         time.sleep(POLL)
     return sample.find_run(workdir)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -137,7 +138,7 @@ class Evaluation:
             "averaged": f"the generator's moving average, decay {decay:g}",
             "batch_norm": "moving averages (inference)",
             "step": sampler.step,
-            "checkpoint": sha256([sampler.state.ema, sampler.state.prior])[:16],
+            "checkpoint": sha256([sampler.state.ema, *sampler.state.priors])[:16],
         }
 
 
@@ -215,11 +216,11 @@ def draw(
     if protocol.truncation:
         cut = jax.random.truncated_normal(key, -2.0, 2.0, noise.z.shape)
         noise = noise._replace(z=protocol.truncation * cut)
-    noise = [None if part is None else np.asarray(part) for part in noise]
+    noise = jax.device_get(noise)
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
-        parts = [None if each is None else each[part] for each in noise]
-        drawn = sample.final_images(sampler.draw(embeddings[part], *parts))
+        own = jax.tree.map(operator.itemgetter(part), noise)
+        drawn = sample.final_images(sampler.draw(embeddings[part], own))
         yield start + len(part), images.to_uint8(drawn)
 
 

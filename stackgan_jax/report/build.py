@@ -25,7 +25,7 @@ from stackgan_jax.report.pictures import Nearest
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
-from stackgan_jax.training import learners
+from stackgan_jax.training.game import title
 
 SEED = 0  # of everything that a report draws
 COMPARED = 64  # pixels a side at which pictures are compared with the training images
@@ -164,7 +164,7 @@ def _examples(sampler: Sampler, measured: Measured) -> list[Example]:
         Example(
             caption=unseen.captions[i],
             drawn={
-                learners.HEADINGS[name]: (drawn[i], judgement.found(name, i) if judgement else {})
+                title(name): (drawn[i], judgement.found(name, i) if judgement else {})
                 for name, drawn in unseen.drawn.items()
             },
             nearest=(nearest.image(training.images, i, size), float(nearest.distance[i])),

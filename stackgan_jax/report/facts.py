@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from stackgan_jax import sample
 from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.runtime import configuration
-from stackgan_jax.training import learners
 
 PACKAGES = ("stackgan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -44,8 +43,9 @@ def find_runs(workdir: Path) -> list[Run]:
     path = workdir / "config.json"
     folders = []
     if path.is_file() and "kind" not in configuration.read(path):
-        folders = [workdir / kind for kind in learners.KINDS if _checkpoints(workdir / kind)]
-    if not any(folder.name in learners.NETWORKS for folder in folders):
+        kinds = [stage.kind for stage in configuration.stages(configuration.read(path))]
+        folders = [workdir / kind for kind in kinds if _checkpoints(workdir / kind)]
+    if not any(configuration.is_stage(_run(folder).config) for folder in folders):
         folders = [sample.find_run(workdir)[0]]
     return [_run(folder) for folder in folders]
 

@@ -1,39 +1,19 @@
-"""Config files: loading them, reading them back, and telling two runs apart."""
+"""Config files: finding and loading them, reading a run's config, and comparing two runs."""
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import paths
+import stackgan_jax
+from stackgan_jax.runtime import files, former_configs, paths
 from stackgan_jax.runtime.errors import UserError
 
-# What a config's argument names: a builder of datasets/, its configuration, and how to crop.
-DATA_SETS = {
-    "synthetic_birds": {"name": "synthetic_birds", "builder_config": "small", "crop": "none"},
-    "birds": {"name": "cub200", "builder_config": "", "crop": "bbox"},
-    "flowers": {"name": "oxford102", "builder_config": "", "crop": "none"},
-    "coco": {"name": "coco2014", "builder_config": "", "crop": "none"},
-    "stackgan_pickles": {"name": "stackgan_pickles", "builder_config": "76", "crop": "none"},
-    # Anyone's pictures in `path`; what counts as a class, and what is held out where the folder
-    # doesn't say: datasets/splitting.py.
-    "folder": {
-        "name": "folder",
-        "builder_config": "",
-        "crop": "square",
-        "classes": "auto",
-        "test_fraction": 0.1,
-        "split_seed": 0,
-    },
-}
-# Where the data lie: the user's files (path), what is made of them (dir; "" for ~/.cache); and the
-# share of images that may be damaged; on the host or the devices while training: batches.py.
-WHERE = {"path": "", "dir": "", "max_damaged": 0.01, "residency": "auto"}
-# The stages of a quickstart, in the order in which they are trained.
-ORDER = ("text_encoder", "stage1", "stage2")
-# What may change when a run goes on: how long, how often it reports, where its inputs lie.
+TEXT_ENCODER = "text_encoder"
+# Values that may change when a run resumes: how long, how often it reports, where its inputs lie.
 CHANGEABLE = frozenset(
     (
         "name",
@@ -46,40 +26,57 @@ CHANGEABLE = frozenset(
         "keep",
         "eval",
         "text_encoder",
-        "stage1",
         "training.rematerialise",
+        # A run notes the contents of its data by itself.
+        "data.path",
+        "data.dir",
+        "data.max_damaged",
+        "data.residency",
     )
 )
+STAGE = re.compile(r"stage\d+")
+
+
+def find(path: str | Path) -> Path:
+    """Finds a config file: `path` itself, or the file of that name among the package's configs.
+
+    Raises:
+        UserError: there is no such file; the message names the configs that there are.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    shipped = _shipped()
+    if (shipped / path.name).is_file():
+        return shipped / path.name
+    folder = path.parent if any(path.parent.glob("*.py")) else shipped
+    known = ", ".join(sorted(str(file) for file in folder.glob("*.py"))) or "none"
+    raise UserError(f"There is no config file {path}; choose from {known}.")
+
+
+def _shipped() -> Path:
+    """The folder of the package's configs: in the wheel, or at the top of the repository."""
+    package = Path(stackgan_jax.__file__).parent
+    return next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
 
 
 def load(path: str | Path, argument: str = "") -> ConfigDict:
-    """Executes a config file, `get_config(argument)`.
+    """Executes a config file's `get_config(argument)`.
 
-    Raises UserError when there is no such file, or no `get_config` in it.
+    Args:
+        path: as in `find`; "stage1.py" is the package's.
+        argument: of get_config; "" for its default.
+
+    Raises:
+        UserError: there is no such file, or it defines no `get_config`.
     """
-    path = require_file(path)
+    path = find(path)
     spec = importlib.util.spec_from_file_location(f"stackgan_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} is no config: it defines no get_config(argument).")
     return module.get_config(argument) if argument else module.get_config()
-
-
-def require_file(path: str | Path) -> Path:
-    """`path`; raises UserError, naming the configs beside it, when there is no such file."""
-    path = Path(path)
-    if not path.is_file():
-        known = ", ".join(sorted(str(p) for p in path.parent.glob("*.py"))) or "none"
-        raise UserError(f"No config file {path}; in that folder there are: {known}.")
-    return path
-
-
-def data_set(name: str) -> ConfigDict:
-    """`config.data` for a config's argument; UserError with the choices for an unknown one."""
-    if name not in DATA_SETS:
-        raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
-    return ConfigDict({**DATA_SETS[name], **WHERE})
 
 
 def evaluation() -> ConfigDict:
@@ -89,42 +86,53 @@ def evaluation() -> ConfigDict:
             "every": 0,  # steps between evaluations in training; 0 for none
             "protocol": "quick",  # or stackgan, dfgan
             "inception": "",  # the FID Inception-v3's weights, a .pth file; "" for no FID
-            "images": 0,  # instead of the protocol's number; 0 for that
-            "resize": "",  # tensorflow, pytorch or clean instead of the protocol's; "" for that
-            "truncation": 0.0,  # of z, instead of the protocol's; 0 for that
-            "dtype": "float32",  # Inception's; bfloat16 is quicker on accelerators and deviates
+            "images": 0,  # 0 for the protocol's number
+            "resize": "",  # tensorflow, pytorch or clean; "" for the protocol's
+            "truncation": 0.0,  # of z; 0 for the protocol's
+            "dtype": "float32",  # Inception's; bfloat16 is faster on accelerators, less exact
             "batch_size": 32,  # pictures that Inception reads at once
             "seed": 0,  # of the choice of captions and of the noise
-            "attributes": True,  # look for what captions name, where the data set knows it
+            "attributes": True,  # read the attributes that captions name, if the data set has them
         }
     )
 
 
 def read(path: Path) -> ConfigDict:
-    """The config that a run wrote."""
-    return ConfigDict(json.loads(path.read_text(encoding="utf-8")))
+    """Reads the config that a run wrote, of this version or an earlier one."""
+    return ConfigDict(former_configs.upgrade(json.loads(path.read_text(encoding="utf-8"))))
 
 
 def write(path: Path, config: ConfigDict) -> None:
     """Writes a config as JSON, whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(config.to_json_best_effort(indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    files.write_text(path, config.to_json_best_effort(indent=2) + "\n")
 
 
 def stages(config: ConfigDict) -> list[ConfigDict]:
-    """The configs of the stages of a quickstart, in order, or a stage's alone."""
-    return [config] if "kind" in config else [config[kind] for kind in ORDER]
+    """The configs of a quickstart's trainings in order, or a single training's alone."""
+    if "kind" in config:
+        return [config]
+    held = [value for value in config.values() if isinstance(value, ConfigDict) and "kind" in value]
+    return sorted(held, key=lambda stage: (stage.kind != TEXT_ENCODER, len(stage.kind), stage.kind))
+
+
+def previous_stage(config: ConfigDict) -> str | None:
+    """The field that names the run of the stage before: "stage1" in Stage II; None in Stage I."""
+    return next((name for name in config if STAGE.fullmatch(name)), None)
+
+
+def is_stage(config: ConfigDict) -> bool:
+    """Whether a config is one of a stage, which draws pictures."""
+    return "generator" in config
 
 
 def has_begun(workdir: str | Path) -> bool:
-    """Whether a run, or a stage of a quickstart below it, has saved anything yet."""
+    """Whether a run, or a training of a quickstart in it, has saved anything yet."""
     saved = ("checkpoints/[0-9]*", "*/checkpoints/[0-9]*")
     return any(any(paths.folder(workdir).glob(pattern)) for pattern in saved)
 
 
 def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> None:
-    """Raises UserError when `workdir`, a run of `existing`, can't go on as `wanted`."""
+    """Raises UserError if `workdir`, a run of `existing`, can't resume as `wanted`."""
     there, here = _identity(existing), _identity(wanted)
     different = [
         f"{key} ({there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here)"
@@ -141,18 +149,14 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
 
 def _identity(config: ConfigDict) -> dict[str, Any]:
     """Dotted key → value of everything that makes a run what it is; a quickstart is its stages."""
-    identities = {
-        stage: _identity(value)
-        for stage, value in config.items()
-        if isinstance(value, ConfigDict) and "kind" in value
-    }
-    if identities:
-        return {f"{stage}.{k}": v for stage, each in identities.items() for k, v in each.items()}
-    elsewhere = {f"data.{key}" for key in WHERE}  # what the data are, a run notes by itself
+    if trainings := "kind" not in config and stages(config):
+        each = {stage.kind: _identity(stage) for stage in trainings}
+        return {f"{kind}.{k}": v for kind, fields in each.items() for k, v in fields.items()}
+    changeable = CHANGEABLE | {previous_stage(config)}
     return {
         key: value
         for key, value in flat(config).items()
-        if key.split(".")[0] not in CHANGEABLE and key not in elsewhere | CHANGEABLE
+        if key.split(".")[0] not in changeable and key not in changeable
     }
 
 
@@ -162,6 +166,7 @@ def flat(config: ConfigDict) -> dict[str, Any]:
 
 
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    # Not flax.traverse_util.flatten_dict, which importing JAX would slow the command line for.
     flat = {}
     for key, value in tree.items():
         if isinstance(value, dict):

@@ -10,6 +10,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import former_states
 
 
 class Checkpoints:
@@ -94,17 +95,20 @@ class Checkpoints:
         Raises UserError when there is no checkpoint or its arrays have other shapes.
         """
         step = self._existing(step)
-        self._refuse_other_shapes(template, step)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, template)
+        saved = self._manager.item_metadata(step).state.tree
+        stored = former_states.as_stored(template, saved)
+        self._refuse_other_shapes(stored, saved, step)
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored)
         restored = self._manager.restore(
             step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
         )
-        return restored.state
+        return former_states.as_now(template, restored.state)
 
     def restore_part(self, names: tuple[str, ...], step: int | None = None) -> dict[str, Any]:
         """The named top-level fields only, as nested dicts of NumPy arrays."""
         step = self._existing(step)
         saved = self._manager.item_metadata(step).state.tree
+        names = former_states.stored_names(names, saved)
         missing = [name for name in names if name not in saved]
         if missing:
             raise UserError(
@@ -124,7 +128,7 @@ class Checkpoints:
                     abstract, restore_args=restore_args, partial_restore=True
                 ),
             )
-        return jax.device_get(restored)
+        return former_states.parts_as_now(jax.device_get(restored))
 
     def metrics(self, step: int | None = None) -> dict[str, float]:
         """The metrics saved beside the state at `step` (the newest by default)."""
@@ -153,9 +157,8 @@ class Checkpoints:
             raise UserError(f"{wanted} in {self.directory}{there}.")
         return step
 
-    def _refuse_other_shapes(self, template: Any, step: int) -> None:
-        saved = _shapes(self._manager.item_metadata(step).state.tree)
-        wanted = _shapes(template)
+    def _refuse_other_shapes(self, template: Any, saved: Any, step: int) -> None:
+        saved, wanted = _shapes(saved), _shapes(template)
         for name in sorted(saved.keys() | wanted.keys()):
             if saved.get(name) != wanted.get(name):
                 raise UserError(

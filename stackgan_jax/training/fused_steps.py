@@ -1,4 +1,4 @@
-"""How steps reach the devices: one or several a dispatch, batches sent there or gathered there."""
+"""Compiled training steps: one or several in a dispatch, on batches sent or held on the devices."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,17 +13,23 @@ from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.compilation import Program
 from stackgan_jax.runtime.errors import UserError
 
-STEPS_TOGETHER = 10  # in one dispatch to an accelerator: some milliseconds' work
+STEPS_TOGETHER = 10  # In one dispatch to an accelerator: some milliseconds of work.
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A training step, or several in one: its program and the arrays that lie on the devices."""
+    """A training step, or several in one dispatch.
+
+    Attributes:
+        program: (state, held, batch) → (state, scalars).
+        held: arrays of the data set that stay on the devices; empty if batches are sent.
+    """
 
     program: Program
     held: Mapping[str, jax.Array]
 
     def __call__(self, state: Any, batch: Mapping[str, jax.Array]) -> tuple[Any, Any]:
+        """Does the step; `state` is donated."""
         return self.program(state, self.held, batch)
 
 
@@ -35,9 +41,20 @@ def compiled(
     step: Callable,
     *given: Any,
 ) -> dict[str, Any]:
-    """`init`, `step`, `steps`, `batches` and `together` of a Learner, for a mesh.
+    """Compiles a learner's functions for a mesh.
 
-    States are replicated, or with `config.shard_state` split as well; `given` is what `init` takes.
+    States are replicated; with `config.shard_state` they are split over the devices.
+
+    Args:
+        config: of the training.
+        devices: that share the batch.
+        source: of the batches.
+        init: (key, …) → state.
+        step: (state, batch) → (state, scalars).
+        *given: what `init` takes.
+
+    Returns:
+        `init`, `step`, `steps`, `batches` and `together` of a `Learner`.
     """
     states = mesh.replicated(devices)
     if config.get("shard_state", False):
@@ -58,11 +75,14 @@ def compiled(
 def programs(
     devices: jax.sharding.Mesh, step: Callable, gather: Callable | None = None, states: Any = None
 ) -> tuple[Program, Program]:
-    """(state, held, batch) → (state, scalars), for one step and for several, batches stacked.
+    """Programs (state, held, batch) → (state, scalars): for one step, and for stacked batches.
 
-    States are given away and lie as `states` says, everywhere by default; batches are split over
-    the devices. With `gather` the batch is a step's choice only, and taken on the devices from what
-    is held there.
+    Args:
+        devices: the mesh; batches are split over it.
+        step: (state, batch) → (state, scalars).
+        gather: (held, choice) → batch. With it a batch is only the choice of a step, and the images
+            are gathered on the devices.
+        states: the shardings of the state, replicated by default. The state is donated.
     """
     everywhere = mesh.replicated(devices)
     states = states or everywhere
@@ -87,9 +107,10 @@ def programs(
 
 
 def steps_together(config: ConfigDict, devices: jax.sharding.Mesh, resident: bool) -> int:
-    """How many steps go into one dispatch: `config.steps_per_dispatch`, or for 0 what is best.
+    """How many steps go into one dispatch: `config.steps_per_dispatch`, or the best number for 0.
 
-    On a CPU that is 1: convolutions' gradients inside a loop miss XLA's fast layout there.
+    On a CPU the best number is 1, because gradients of convolutions inside a loop miss XLA's fast
+    layout there.
     """
     wanted = config.get("steps_per_dispatch", 0)
     if wanted < 0:
@@ -99,8 +120,11 @@ def steps_together(config: ConfigDict, devices: jax.sharding.Mesh, resident: boo
 
 
 def groups(start: int, stop: int, together: int, ends: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(first step, how many): `together` steps where that passes no multiple of any of `ends`,
-    and single steps up to it where it would, so that only two programs are ever compiled."""
+    """Yields (first step, how many steps) of each dispatch.
+
+    A dispatch has `together` steps. Where that would pass a multiple of one of `ends`, single steps
+    go up to it, so that only two programs are ever compiled.
+    """
     step = start
     while step < stop:
         end = min(stop, *((step // every + 1) * every for every in ends))

@@ -1,77 +1,80 @@
-"""The adversarial game of either stage: state, a step of training, drawing (StackGAN, sec. 3.5)."""
+"""One stage's networks and one step of their training (StackGAN, sec. 3.3 to 3.5).
+
+`Gan.update` is the step, to be read from top to bottom: draw, the discriminator's objective and its
+Adam step, the generator's objective and its Adam step, averages.
+"""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from flax import struct
+from flax.core import FrozenDict
 
 from stackgan_jax.data import augment
-from stackgan_jax.models.layers import DECAY, KEPT
+from stackgan_jax.models.batch_norm import KEPT
+from stackgan_jax.models.stage2 import FACTOR
 from stackgan_jax.training import objectives
+from stackgan_jax.training.state import (
+    Batch,
+    GanState,
+    Net,
+    Noise,
+    Threaded,
+    apply_network,
+    variables_of,
+)
 
 OTHER_CLASS_IMAGE = "other_class_image"
 SHIFTED_TEXT = "shifted_text"
-MISMATCH = "mismatch"  # scope of the operations that pair images with wrong texts
-
-
-@struct.dataclass
-class Net:
-    """One network under training."""
-
-    params: Any
-    batch_stats: Any
-    opt_state: Any
-
-
-@struct.dataclass
-class GanState:
-    """Everything that a step changes.
-
-    `ema` and `prior` are {"params", "batch_stats"}: the generator's exponential moving average,
-    and the frozen Stage-I generator while Stage II trains (None while Stage I does).
-    """
-
-    step: jax.Array
-    generator: Net
-    discriminator: Net
-    ema: Any
-    prior: Any = None
-
-
-class Noise(NamedTuple):
-    """What a generator draws from: z [b, nz], and epsilon [b, c] of each stage's augmentation."""
-
-    z: jax.Array
-    epsilon: jax.Array
-    stage2_epsilon: jax.Array | None = None
+MISMATCHES = (OTHER_CLASS_IMAGE, SHIFTED_TEXT)
+MISMATCH = "mismatch"  # Name scope of the operations that pair images with wrong texts.
 
 
 @dataclasses.dataclass(frozen=True)
 class Gan:
     """A stage's networks and how they are trained.
 
-    `prior`: the Stage-I generator when this is Stage II, else None. `mismatch`: the wrong pair is
-    with "other_class_image" a text and an image of another class from the batch, or with
-    "shifted_text" the image with its neighbour's text. `truncated_epsilon`: ε is cut at two
-    deviations. `epsilon_scale`: what ε is multiplied by; 0 switches the augmentation off.
-    `halve_every`: steps between halvings of the learning rates, None for never. `flip`: whether
-    real images are mirrored at random, as published. `rematerialise`: keep only what convolutions
-    and statistics gave and compute activations again for the gradients: less memory, more time.
-    `matching_weight`: of the generator's distance from its sentences by `matcher`, (image,
-    embedding, key) → scalar, which isn't published and off by default. `consistency_weight`: of
-    Stage II's distance from Stage I's picture (`objectives.consistency`), neither.
+    Attributes:
+        generator: draws from embedding, z and epsilon in Stage I; later from the earlier image,
+            embedding and epsilon.
+        discriminator: scores images of the generator's size.
+        priors: the frozen generators of the earlier stages, in order.
+        z_features: numbers in z.
+        adversarial: name of `objectives.ADVERSARIAL_LOSSES`.
+        penalty: name of `objectives.PENALTIES`, of the discriminator's gradient at real pairs; ""
+            for none.
+        penalty_weight: of the penalty.
+        weights: of the terms of the generator's objective, by their names in `objectives.TERMS`.
+        mismatch: the wrong pair is, with "other_class_image", a text and an image of another class
+            from the batch, or, with "shifted_text", the image with its neighbour's text.
+        truncated_epsilon: ε is cut at two deviations.
+        epsilon_scale: factor of ε; 0 switches the conditioning augmentation off.
+        generator_learning_rate: of Adam.
+        discriminator_learning_rate: of Adam.
+        halve_every: steps between halvings of the learning rates; None for never.
+        ema_decay: of the generator's average.
+        flip: whether real images are mirrored at random.
+        rematerialise: keep only the results of convolutions and statistics, and compute activations
+            again for the gradients. This takes less memory and more time.
+        matcher: (image, embedding, key) → scalar, for the term "matching".
+
+    Raises:
+        ValueError: a name is unknown, a term lacks what it needs, or the sizes do not fit.
     """
 
     generator: nn.Module
     discriminator: nn.Module
-    prior: nn.Module | None = None
+    priors: tuple[nn.Module, ...] = ()
     z_features: int = 100
-    kl_weight: float = 2.0
+    adversarial: str = "published"
+    penalty: str = ""
+    penalty_weight: float = 1.0
+    weights: Mapping[str, float] = FrozenDict({"kl": 2.0})
     mismatch: str = OTHER_CLASS_IMAGE
     truncated_epsilon: bool = True
     epsilon_scale: float = 1.0
@@ -81,281 +84,344 @@ class Gan:
     ema_decay: float = 0.999
     flip: bool = True
     rematerialise: bool = False
-    matching_weight: float = 0.0
-    consistency_weight: float = 0.0
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
 
-    def __post_init__(self):
-        if self.mismatch not in (OTHER_CLASS_IMAGE, SHIFTED_TEXT):
+    def __post_init__(self) -> None:
+        _require("mismatch rule", self.mismatch, MISMATCHES)
+        _require("adversarial loss", self.adversarial, objectives.ADVERSARIAL_LOSSES)
+        _require("penalty", self.penalty, ("", *objectives.PENALTIES))
+        for name in self.weights:
+            _require("term", name, objectives.TERMS)
+        if self.weights.get("consistency") and not self.priors:
+            raise ValueError("consistency_weight needs an earlier stage's image; Stage I has none")
+        if self.size != self.discriminator.size:
             raise ValueError(
-                f"Unknown mismatch rule {self.mismatch!r}; choose {OTHER_CLASS_IMAGE} or "
-                f"{SHIFTED_TEXT}."
-            )
-        if self.consistency_weight and self.prior is None:
-            raise ValueError("consistency_weight is Stage II's: Stage I has no earlier picture")
-        drawn = self.generator.size if self.prior is None else 4 * self.prior.size
-        if drawn != self.discriminator.size:
-            raise ValueError(
-                f"The generator draws {drawn} pixels, the discriminator judges "
+                f"The generator draws {self.size} pixels, the discriminator takes "
                 f"{self.discriminator.size}; give it the generator's size."
             )
 
-    def init(self, key, embedding_features, prior=None):
-        """A fresh state. `prior`: a trained Stage I's {"params", "batch_stats"} for Stage II.
+    @property
+    def size(self) -> int:
+        """Side of the images, in pixels."""
+        first = self.stages[0].size
+        return first * FACTOR ** len(self.priors)
 
-        Stage II without one gets a random Stage I: right for shapes and timing only.
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """Every stage's generator in order, the one under training last."""
+        return (*self.priors, self.generator)
+
+    # Beginnings.
+
+    def init(
+        self, key: jax.Array, embedding_features: int, priors: tuple[Any, ...] | None = None
+    ) -> GanState:
+        """Makes a fresh state.
+
+        Args:
+            key: of the first weights.
+            embedding_features: width of the sentence embedding.
+            priors: {"params", "batch_stats"} of each earlier stage. Without them the earlier stages
+                are random, which is right for shapes and timing only.
         """
         g_key, d_key, prior_key = jax.random.split(key, 3)
         embedding = jnp.zeros((2, embedding_features))
         noise = jax.tree.map(jnp.zeros_like, self.noise(g_key, 2))
-        if self.prior is None:
-            g_variables = self.generator.init(g_key, embedding, noise.z, noise.epsilon, True)
-        else:
-            if prior is None:
-                prior = self.prior.init(prior_key, embedding, noise.z, noise.epsilon, True)
-            small = jnp.zeros((2, self.prior.size, self.prior.size, 3))
-            g_variables = self.generator.init(g_key, small, embedding, noise.stage2_epsilon, True)
-        image = jnp.zeros((2, self.discriminator.size, self.discriminator.size, 3))
-        condition = embedding if self.discriminator.project else noise.epsilon
-        d_variables = self.discriminator.init(d_key, image, condition, True)
-        return self.start(g_variables, d_variables, prior)
+        if priors is None:
+            # The first of the earlier stages gets the key itself, as in runs made before.
+            key_of = lambda i: jax.random.fold_in(prior_key, i) if i else prior_key
+            earlier = range(len(self.priors))
+            priors = tuple(self._init_stage(i, key_of(i), embedding, noise) for i in earlier)
+        image = jnp.zeros((2, self.size, self.size, 3))
+        condition = embedding if self.discriminator.project else noise.epsilons[-1]
+        return self.start(
+            self._init_stage(len(self.priors), g_key, embedding, noise),
+            self.discriminator.init(d_key, image, condition, True),
+            priors,
+        )
 
-    def start(self, generator, discriminator, prior=None):
-        """The state of step 0 with given weights: each network's {"params", "batch_stats"}."""
+    def _init_stage(self, stage: int, key: jax.Array, embedding: jax.Array, noise: Noise) -> Any:
+        size = self.stages[0].size * FACTOR ** (stage - 1) if stage else 0
+        earlier = jnp.zeros((2, size, size, 3))
+        inputs = _inputs(stage, earlier, embedding, noise)
+        return self.stages[stage].init(key, *inputs, True)
+
+    def start(self, generator: Any, discriminator: Any, priors: tuple[Any, ...] = ()) -> GanState:
+        """The state of step 0 with given weights: {"params", "batch_stats"} of each network."""
         return GanState(
             step=jnp.zeros((), jnp.int32),
             generator=self._net(generator, self.generator_learning_rate),
             discriminator=self._net(discriminator, self.discriminator_learning_rate),
-            ema=jax.tree.map(jnp.copy, _variables(generator)),
-            prior=None if prior is None else _variables(prior),
+            ema=jax.tree.map(jnp.copy, variables_of(generator)),
+            priors=tuple(map(variables_of, priors)),
         )
 
-    def noise(self, key, batch):
+    # Training.
+
+    def noise(self, key: jax.Array, batch: int) -> Noise:
         """Draws the noise of a batch."""
-        z_key, epsilon_key, stage2_key = jax.random.split(key, 3)
+        # At least three keys: Stage I draws the same numbers in every version of the program.
+        z_key, *keys = jax.random.split(key, max(3, 1 + len(self.stages)))
+        draw = jax.random.normal
+        if self.truncated_epsilon:
+            draw = functools.partial(jax.random.truncated_normal, lower=-2.0, upper=2.0)
+        return Noise(
+            z=jax.random.normal(z_key, (batch, self.z_features)),
+            epsilons=tuple(
+                self.epsilon_scale * draw(key, shape=(batch, stage.condition))
+                for key, stage in zip(keys, self.stages, strict=False)
+            ),
+        )
 
-        def epsilon(key, module):
-            shape = (batch, module.condition)
-            if self.truncated_epsilon:
-                return self.epsilon_scale * jax.random.truncated_normal(key, -2.0, 2.0, shape)
-            return self.epsilon_scale * jax.random.normal(key, shape)
+    def step(
+        self, state: GanState, batch: Mapping[str, jax.Array], key: jax.Array
+    ) -> tuple[GanState, dict[str, jax.Array]]:
+        """Does one training step.
 
-        z = jax.random.normal(z_key, (batch, self.z_features))
-        if self.prior is None:
-            return Noise(z, epsilon(epsilon_key, self.generator))
-        return Noise(z, epsilon(epsilon_key, self.prior), epsilon(stage2_key, self.generator))
+        Args:
+            state: from `init`, `start` or the step before.
+            batch: "image" uint8 `[b, L, L, 3]` at load size, "embedding" `[b, t]`, and "partner"
+                `[b]`, whose text is the wrong one (not needed by the rule "shifted_text").
+            key: the run's; the step's randomness is a function of it and of `state.step`.
 
-    def step(self, state, batch, key):
-        """One training step on {"image": uint8 [b, L, L, 3], "embedding": [b, t], "partner": [b]}.
-
-        `key` is the run's; the step's randomness is a function of it and of `state.step`.
-        `partner`, of the batch's wrong pairs, isn't needed with the rule "shifted_text".
-        → the next state and `update`'s metrics.
+        Returns:
+            The next state, and the metrics of `update`.
         """
         keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
-        image = augment.augment(keys[0], batch["image"], self.discriminator.size, self.flip)
+        image = augment.augment(keys[0], batch["image"], self.size, self.flip)
         partner = batch["partner"] if self.mismatch == OTHER_CLASS_IMAGE else None
         noise = self.noise(keys[1], image.shape[0])
-        return self.update(state, image, batch["embedding"], noise, partner, matching_key=keys[2])
+        return self.update(state, Batch(image, batch["embedding"], partner), noise, keys[2])
 
     def update(
-        self, state, image, embedding, noise, partner=None, wrong_image=None, matching_key=None
-    ):
-        """The step without its randomness: D's Adam step, then G's, on one generated batch.
+        self, state: GanState, batch: Batch, noise: Noise, key: jax.Array | None = None
+    ) -> tuple[GanState, dict[str, jax.Array]]:
+        """Does a step without its augmentation and noise.
 
-        image: [b, s, s, 3] in [-1, 1]; embedding: [b, t]; noise: Noise. The wrong pairs have
-        `wrong_image` [b, s, s, 3], or the batch's own image i with the text of `partner[i]`, which
-        needs no encoding. With the rule "shifted_text" neither is given. `matching_key` is for
-        the matcher, where there is one. → the next state and float32 scalars: d_loss and its
-        parts, g_loss (adversarial), kl, matching and consistency (unweighted, the latter two
-        where they have a weight), g_gradient_norm, d_gradient_norm, learning_rate.
+        Args:
+            state: the state before the step.
+            batch: real images, texts and wrong pairs.
+            noise: of the generated images.
+            key: for the matcher, if there is one.
+
+        Returns:
+            The next state, and float32 scalars: d_loss and its parts, penalty (if there is one),
+            g_loss (adversarial), kl and the other terms, all unweighted, g_gradient_norm,
+            d_gradient_norm, learning_rate.
         """
-        generator, discriminator, prior = state.generator, state.discriminator, state.prior
-        inputs, prior = self._inputs(prior, embedding, noise, train=True)
+        # Draw once: both networks learn from the same generated images.
+        inputs, priors = self._earlier_stages(state.priors, batch.embedding, noise)
+        draw = functools.partial(apply_network, self.generator, stats=state.generator.batch_stats)
+        (fake, mu, log_sigma), pull_back, g_stats = jax.vjp(
+            self._lean(lambda params: draw(params, *inputs)), state.generator.params, has_aux=True
+        )
+        condition = batch.embedding if self.discriminator.project else mu
 
-        def draw(params):
-            return _apply(self.generator, params, generator.batch_stats, *inputs, True)
-
-        outputs, pull_back, g_stats = jax.vjp(self._lean(draw), generator.params, has_aux=True)
-        fake, mu, log_sigma = outputs
-        condition = embedding if self.discriminator.project else mu
-
-        d_loss = jax.value_and_grad(self._lean(self._discriminator_loss), has_aux=True)
-        (_, (metrics, d_stats)), d_gradient = d_loss(
-            discriminator.params,
-            discriminator.batch_stats,
-            image,
-            fake,
-            condition,
-            partner,
-            wrong_image,
+        # The discriminator's objective and its Adam step.
+        objective = jax.grad(self._lean(self._discriminator_objective), has_aux=True)
+        d_gradient, (d_metrics, d_stats) = objective(
+            state.discriminator.params, state.discriminator.batch_stats, batch, fake, condition
         )
         discriminator = self._descend(
-            discriminator, d_gradient, d_stats, self.discriminator_learning_rate
+            state.discriminator, d_gradient, d_stats, self.discriminator_learning_rate
         )
 
-        g_loss = jax.value_and_grad(self._lean(self._generator_loss), has_aux=True)
-        (g_loss, d_stats), d_fake = g_loss(fake, discriminator, condition)
-        if self.matching_weight:
-            matching = jax.value_and_grad(self.matcher)
-            metrics["matching"], d_matching = matching(fake, embedding, matching_key)
-            d_fake += self.matching_weight * d_matching.astype(d_fake.dtype)
-        if self.consistency_weight:
-            consistency = jax.value_and_grad(objectives.consistency)
-            metrics["consistency"], d_consistency = consistency(fake, inputs[0])
-            d_fake += self.consistency_weight * d_consistency.astype(d_fake.dtype)
-        kl, (d_mu, d_log_sigma) = jax.value_and_grad(objectives.kl, (0, 1))(mu, log_sigma)
-        (g_gradient,) = pull_back((d_fake, self.kl_weight * d_mu, self.kl_weight * d_log_sigma))
-        generator = self._descend(generator, g_gradient, g_stats, self.generator_learning_rate)
+        # The generator's objective, pulled back through the same draw, and its Adam step.
+        objective = jax.grad(self._lean(self._generator_objective), has_aux=True)
+        cotangents, (g_metrics, d_stats) = objective(
+            (fake, mu, log_sigma), discriminator, batch.embedding, inputs[0], condition, key
+        )
+        (g_gradient,) = pull_back(cotangents)
+        generator = self._descend(
+            state.generator, g_gradient, g_stats, self.generator_learning_rate
+        )
 
-        metrics |= {
-            "g_loss": g_loss,
-            "kl": kl,
-            "g_gradient_norm": _norm(g_gradient),
-            "d_gradient_norm": _norm(d_gradient),
-            "learning_rate": self._schedule(self.generator_learning_rate)(state.step),
-        }
-        state = GanState(
+        # Averages.
+        metrics = d_metrics | g_metrics
+        metrics["g_gradient_norm"] = optax.tree.norm(g_gradient)
+        metrics["d_gradient_norm"] = optax.tree.norm(d_gradient)
+        metrics["learning_rate"] = self._schedule(self.generator_learning_rate)(state.step)
+        next_state = GanState(
             step=state.step + 1,
             generator=generator,
             discriminator=discriminator.replace(batch_stats=d_stats),
             ema=self._average(state.ema, generator, state.step),
-            prior=prior,
+            priors=priors,
         )
-        return state, metrics
+        return next_state, metrics
 
-    def generate(self, state, embedding, z, epsilon, stage2_epsilon=None, use_ema=True):
-        """Draws images by the running statistics: → {"stage1": [b, s, s, 3], "stage2": …}.
+    def _earlier_stages(
+        self, priors: tuple[Any, ...], embedding: jax.Array, noise: Noise
+    ) -> tuple[tuple[jax.Array, ...], tuple[Any, ...]]:
+        """The generator's inputs, and the priors with new running statistics.
 
-        float32 in [-1, 1]; "stage2" only from a Stage II, which takes `stage2_epsilon` as well.
+        The frozen earlier stages still normalise by the batch while a later stage trains, and their
+        running statistics follow, as in both published programs.
         """
-        noise = Noise(z, epsilon, stage2_epsilon)
-        inputs, _ = self._inputs(state.prior, embedding, noise, train=False)
-        variables = state.ema if use_ema else _variables(state.generator)
-        image, _, _ = self.generator.apply(variables, *inputs, False)
-        if self.prior is None:
-            return {"stage1": image}
-        return {"stage1": inputs[0], "stage2": image}
-
-    def _inputs(self, prior, embedding, noise, train):
-        """The generator's inputs, and the prior with its running statistics moved on.
-
-        The frozen Stage I still normalises by the batch while Stage II trains, and its running
-        statistics follow, as in both published programs.
-        """
-        if self.prior is None:
-            return (embedding, noise.z, noise.epsilon), None
-        arguments = (embedding, noise.z, noise.epsilon, train)
-        if train:
-            (small, _, _), stats = _apply(
-                self.prior, prior["params"], prior["batch_stats"], *arguments
+        image, followed = None, []
+        for i, (stage, prior) in enumerate(zip(self.priors, priors, strict=True)):
+            inputs = _inputs(i, image, embedding, noise)
+            (image, _, _), stats = apply_network(
+                stage, prior["params"], *inputs, stats=prior["batch_stats"]
             )
-            prior = {"params": prior["params"], "batch_stats": stats}
-        else:
-            small, _, _ = self.prior.apply(prior, *arguments)
-        return (jax.lax.stop_gradient(small), embedding, noise.stage2_epsilon), prior
+            followed.append({"params": prior["params"], "batch_stats": stats})
+            image = jax.lax.stop_gradient(image)
+        return _inputs(len(self.priors), image, embedding, noise), tuple(followed)
 
-    def _discriminator_loss(self, params, stats, image, fake, condition, partner, wrong_image):
-        """Real, wrong and fake, each normalised by its own batch, in the originals' order."""
-        apply = _Threaded(self.discriminator, params, stats)
-        real = apply(image, method="encode")
-        wrong, wrong_condition = self._wrong(apply, real, condition, partner, wrong_image)
+    def _discriminator_objective(
+        self, params: Any, stats: Any, batch: Batch, fake: jax.Array, condition: jax.Array
+    ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+        """The adversarial loss and the penalty; → scalar, (metrics, new running statistics).
+
+        Real, wrong and fake pairs are each normalised by their own batch, in the order of the
+        published programs.
+        """
+        apply = Threaded(self.discriminator, params, stats)
+        real = apply(batch.image, method="encode")
+        wrong, wrong_condition = self._wrong(apply, real, condition, batch)
         fake = apply(fake, method="encode")
         logits = [
-            apply(real, condition, method="judge"),
-            apply(wrong, wrong_condition, method="judge"),
-            apply(fake, condition, method="judge"),
+            apply(real, condition, method="logits"),
+            apply(wrong, wrong_condition, method="logits"),
+            apply(fake, condition, method="logits"),
         ]
         if self.discriminator.unconditional_head:
-            logits += [self._judge_image(params, real), self._judge_image(params, fake)]
-        terms = objectives.discriminator(*logits)
-        return terms["d_loss"], (terms, apply.stats)
+            logits += [self._image_logits(params, real), self._image_logits(params, fake)]
+        loss = objectives.ADVERSARIAL_LOSSES[self.adversarial]
+        metrics = objectives.discriminator(loss, *logits)
+        objective = metrics["d_loss"]
+        if self.penalty:
+            penalty = objectives.PENALTIES[self.penalty]
+            metrics["penalty"] = penalty(self._score(params, stats), batch.image, condition)
+            objective += self.penalty_weight * metrics["penalty"]
+        return objective, (metrics, apply.stats)
 
-    def _wrong(self, apply, real, condition, partner, wrong_image):
-        """The wrong pair's features and condition."""
+    def _wrong(
+        self, apply: "Threaded", real: jax.Array, condition: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, jax.Array]:
+        """The wrong pairs' features and condition."""
         if self.mismatch == SHIFTED_TEXT:
             with jax.named_scope(MISMATCH):
                 return real[:-1], condition[1:]
-        if wrong_image is not None:
-            return apply(wrong_image, method="encode"), condition
-        # With partners that are a permutation these are the pairs of each text with its partner's
-        # image, but it is texts, which are small, that move between devices. The images' statistics
-        # are the batch's, and the running ones take the same step towards them once more.
+        if batch.wrong_image is not None:
+            return apply(batch.wrong_image, method="encode"), condition
+        # If partners are a permutation, these are the pairs of each text with its partner's image,
+        # but only texts, which are small, move between devices. The images' statistics are the
+        # batch's, and the running statistics take the same step towards them once more.
         apply.repeat()
         with jax.named_scope(MISMATCH):
-            return real, condition[partner]
+            return real, condition[batch.partner]
 
-    def _generator_loss(self, fake, discriminator, condition):
-        apply = _Threaded(self.discriminator, discriminator.params, discriminator.batch_stats)
+    def _score(self, params: Any, stats: Any) -> objectives.Score:
+        """(image, condition) → logits, normalised by the batch."""
+
+        def score(image: jax.Array, condition: jax.Array) -> jax.Array:
+            (logits, _), _ = apply_network(
+                self.discriminator, params, image, condition, stats=stats
+            )
+            return logits
+
+        return score
+
+    def _generator_objective(
+        self,
+        outputs: tuple[jax.Array, jax.Array, jax.Array],
+        discriminator: Net,
+        embedding: jax.Array,
+        earlier: jax.Array,
+        condition: jax.Array,
+        key: jax.Array | None,
+    ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
+        """The adversarial loss and the weighted terms; → scalar, (metrics, D's new statistics)."""
+        fake, mu, log_sigma = outputs
+        apply = Threaded(self.discriminator, discriminator.params, discriminator.batch_stats)
         features = apply(fake, method="encode")
-        logits = [apply(features, condition, method="judge")]
+        logits = [apply(features, condition, method="logits")]
         if self.discriminator.unconditional_head:
-            logits.append(self._judge_image(discriminator.params, features))
-        return objectives.generator(*logits), apply.stats
+            logits.append(self._image_logits(discriminator.params, features))
+        loss = objectives.ADVERSARIAL_LOSSES[self.adversarial]
+        metrics = {"g_loss": objectives.generator(loss, *logits)}
+        drawing = objectives.Drawing(
+            fake,
+            mu,
+            log_sigma,
+            embedding,
+            earlier_image=earlier if self.priors else None,
+            distance=self.matcher and functools.partial(self.matcher, key=key),
+        )
+        objective = metrics["g_loss"]
+        for name, weight in self.weights.items():
+            metrics[name] = objectives.TERMS[name](drawing)
+            objective += weight * metrics[name]
+        return objective, (metrics, apply.stats)
 
-    def _lean(self, function):
-        """`function`, of which with `rematerialise` only the costly results are kept."""
+    def _image_logits(self, params: Any, features: jax.Array) -> jax.Array:
+        return self.discriminator.apply({"params": params}, features, method="image_logits")
+
+    def _lean(self, function: Callable) -> Callable:
+        """`function`, which keeps only costly results for its gradient if `rematerialise`."""
         if not self.rematerialise:
             return function
         return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
 
-    def _judge_image(self, params, features):
-        return self.discriminator.apply({"params": params}, features, method="judge_image")
-
-    def _schedule(self, rate):
+    def _schedule(self, rate: float) -> optax.Schedule:
         if self.halve_every is None:
             return optax.constant_schedule(rate)
-        return lambda step: rate * 0.5 ** (step // self.halve_every)
+        return optax.exponential_decay(rate, self.halve_every, 0.5, staircase=True)
 
-    def _optimiser(self, rate):
+    def _optimiser(self, rate: float) -> optax.GradientTransformation:
         return optax.adam(self._schedule(rate), b1=0.5, b2=0.999, eps=1e-8)
 
-    def _net(self, variables, rate):
+    def _net(self, variables: Any, rate: float) -> Net:
         params = variables["params"]
         return Net(params, variables["batch_stats"], self._optimiser(rate).init(params))
 
-    def _descend(self, net, gradient, stats, rate):
+    def _descend(self, net: Net, gradient: Any, stats: Any, rate: float) -> Net:
         updates, opt_state = self._optimiser(rate).update(gradient, net.opt_state, net.params)
         return Net(optax.apply_updates(net.params, updates), stats, opt_state)
 
-    def _average(self, ema, generator, step):
-        # The first steps average over less, or the random start would linger in the average.
+    def _average(self, ema: Any, generator: Net, step: jax.Array) -> Any:
+        # The first averages are over fewer steps, or the random start would stay in them.
         decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
-        return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, _variables(generator))
+        return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, variables_of(generator))
+
+    # Drawing.
+
+    def generate(
+        self, state: GanState, embedding: jax.Array, noise: Noise, use_ema: bool = True
+    ) -> dict[str, jax.Array]:
+        """Draws images by the running statistics.
+
+        Args:
+            state: of this game.
+            embedding: `[b, t]`.
+            noise: for every stage.
+            use_ema: by the generator's average instead of its newest weights.
+
+        Returns:
+            Every stage's images in order, "stage1", "stage2" and so on: `[b, s, s, 3]` float32 in
+            [-1, 1].
+        """
+        last = state.ema if use_ema else variables_of(state.generator)
+        image, drawn = None, {}
+        for i, variables in enumerate((*state.priors, last)):
+            inputs = _inputs(i, image, embedding, noise)
+            image, _, _ = self.stages[i].apply(variables, *inputs, False)
+            drawn[f"stage{i + 1}"] = image
+        return drawn
 
 
-class _Threaded:
-    """Applies a network in training mode, each call going on from the last one's statistics."""
+def _inputs(
+    stage: int, earlier_image: jax.Array | None, embedding: jax.Array, noise: Noise
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the generator of a stage, counted from 0, is called with."""
+    if stage == 0:
+        return embedding, noise.z, noise.epsilons[0]
+    return earlier_image, embedding, noise.epsilons[stage]
 
-    def __init__(self, module, params, stats):
-        self.module, self.params, self.stats = module, params, stats
-        self.previous = stats
 
-    def __call__(self, *arguments, method):
-        self.previous = self.stats
-        output, self.stats = _apply(
-            self.module, self.params, self.stats, *arguments, True, method=method
+def _require(what: str, name: str, choices: Any) -> None:
+    if name not in choices:
+        raise ValueError(
+            f"Unknown {what} {name!r}; choose from {', '.join(filter(None, choices))}."
         )
-        return output
-
-    def repeat(self):
-        """Moves the running statistics as the last call did, towards the same batch again."""
-        self.stats = jax.tree.map(lambda r, p: r + DECAY * (r - p), self.stats, self.previous)
-
-
-def _norm(tree):
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
-
-
-def _apply(module, params, stats, *arguments, method=None):
-    """Applies a network in training mode → its output and the new running statistics."""
-    variables = {"params": params, "batch_stats": stats}
-    output, updates = module.apply(variables, *arguments, mutable=["batch_stats"], method=method)
-    return output, updates["batch_stats"]
-
-
-def _variables(source):
-    """The variables that a network is applied with, from a Net or a dictionary."""
-    if isinstance(source, Net):
-        return {"params": source.params, "batch_stats": source.batch_stats}
-    return {"params": source["params"], "batch_stats": source["batch_stats"]}

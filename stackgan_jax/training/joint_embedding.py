@@ -17,7 +17,7 @@ from stackgan_jax.training import objectives
 
 @flax.struct.dataclass
 class EmbeddingState:
-    """All that training the joint embedding carries from step to step."""
+    """Everything that a step of the joint embedding changes."""
 
     step: jax.Array
     params: Any
@@ -26,19 +26,20 @@ class EmbeddingState:
 
 @dataclasses.dataclass(frozen=True)
 class JointEmbedding:
-    """Texts and images of one class score high together, of two classes low.
+    """Trains two towers so that texts and images of one class score high, of two classes low.
 
     Attributes:
-        text: the text tower, what training is for; `Identity` where embeddings are given and only
-            the image tower learns.
-        image: the image tower; of the same width.
-        image_size: side of the pictures that the image tower sees; loaded ones are cut and reduced.
-        learning_rate: of Adam, at its highest: it rises over the first tenth of `steps` and then
-            falls to 0 as a cosine.
+        text: the text tower, which is the purpose of the training; `Identity` if embeddings are
+            given and only the image tower learns.
+        image: the image tower, of the same width.
+        image_size: side of the pictures that the image tower sees; loaded pictures are cropped and
+            reduced to it.
+        learning_rate: Adam's highest: it rises over the first tenth of `steps` and then falls to 0
+            as a cosine.
         steps: of the whole training.
         flip: whether pictures are mirrored at random.
-        drop_words: the share of words left out of captions at random; few captions are learnt by
-            heart otherwise.
+        drop_words: share of the words that are left out of captions at random. Without it, a few
+            captions are learnt by heart.
     """
 
     text: nn.Module
@@ -50,8 +51,12 @@ class JointEmbedding:
     drop_words: float = 0.0
 
     def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
-        """Fresh parameters of both towers and of Adam; `tokens`: [1, …] like those of a batch, by
-        default of characters."""
+        """Makes fresh parameters of both towers and of Adam.
+
+        Args:
+            key: of the parameters.
+            tokens: `[1, …]`, like those of a batch; characters by default.
+        """
         text_key, image_key = jax.random.split(key)
         image = jnp.zeros((1, self.image_size, self.image_size, 3))
         tokens = jnp.zeros((1, LENGTH), jnp.uint8) if tokens is None else tokens
@@ -64,12 +69,12 @@ class JointEmbedding:
     def step(
         self, state: EmbeddingState, batch: dict[str, jax.Array], key: jax.Array
     ) -> tuple[EmbeddingState, dict[str, jax.Array]]:
-        """One step of Adam on the structured joint embedding loss of both directions.
+        """Does one step of Adam on the structured joint embedding loss of both directions.
 
         Args:
             state: from `init` or the step before.
             batch: image [b, l, l, 3] uint8, l the load size; tokens [b, …] as the text tower reads
-                them; label [b], the class of each: items of one class are no mismatch.
+                them; label [b], the class of each: items of one class are not a mismatch.
             key: of the random crop, flip and words.
 
         Returns:
@@ -100,7 +105,7 @@ class JointEmbedding:
         return EmbeddingState(state.step + 1, params, opt_state), metrics
 
     def embed_images(self, params: Any, image: jax.Array) -> jax.Array:
-        """image: [b, l, l, 3] uint8, its middle taken → [b, width]."""
+        """Embeds the middle of each image: `[b, l, l, 3]` uint8 → `[b, width]`."""
         return self.image.apply({"params": params["image"]}, reduced(image, self.image_size))
 
     def _optimizer(self) -> optax.GradientTransformation:

@@ -1,6 +1,5 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
-import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,13 +9,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import configuration, mesh, processes
+from stackgan_jax.runtime import mesh, processes
 from stackgan_jax.runtime.compilation import memory_in_words
-from stackgan_jax.runtime.errors import Stopped, UserError
-from stackgan_jax.training import fused_steps, learners, lock
+from stackgan_jax.runtime.errors import Stopped
+from stackgan_jax.training import fused_steps
 from stackgan_jax.training.checkpoint import Checkpoints
+from stackgan_jax.training.learner import Learner
 from stackgan_jax.training.progress import Progress
+from stackgan_jax.training.run_folder import claimed, note
 
+# (config, workdir, devices) → the learner.
+Create = Callable[[ConfigDict, Path, jax.sharding.Mesh], Learner]
 # (step, state, whether to give up) → scores by name, of a state between two steps.
 Evaluation = Callable[[int, Any, Callable[[], bool]], Mapping[str, float]]
 
@@ -24,23 +27,33 @@ Evaluation = Callable[[int, Any, Callable[[], bool]], Mapping[str, float]]
 def train(
     config: ConfigDict,
     workdir: Path,
+    create: Create,
     evaluation_of: Callable[[ConfigDict, Path], Evaluation | None] | None = None,
 ) -> Any:
-    """Trains until `config.steps`, going on from the newest checkpoint of `workdir`.
+    """Trains until `config.steps`, starting from the newest checkpoint in `workdir`.
 
-    Leaves in `workdir`: config.json, checkpoints/, metrics.jsonl, previews/, TensorBoard events,
-    and what the learner finishes with (a text encoder, say).
+    It writes to `workdir`: config.json, checkpoints/, metrics.jsonl, previews/, TensorBoard events,
+    and what the learner finishes with, for example a text encoder.
 
-    Returns: the final state.
+    Args:
+        config: of one training.
+        workdir: of the run.
+        create: makes the learner.
+        evaluation_of: makes the evaluation that runs every `config.eval.every` steps; None for no
+            evaluation.
+
+    Returns:
+        The final state.
+
     Raises:
-      UserError: the workdir belongs to another config, can't be written, is not the same folder
-        for every process, or a loss became NaN.
-      Stopped: Ctrl-C or SIGTERM came; everything up to there has been saved.
+        UserError: the workdir belongs to another config, cannot be written or is not the same
+            folder for every process, or a loss became NaN.
+        Stopped: Ctrl-C or SIGTERM came; everything up to that step has been saved.
     """
     with claimed(workdir, config):
         devices = mesh.data_mesh(config.batch_size)
         with memory_in_words(config.batch_size):
-            learner = learners.create(config, workdir, devices)
+            learner = create(config, workdir, devices)
             note(workdir, config)
             evaluation = evaluation_of(config, workdir) if evaluation_of else None
             state, _ = run(learner, config, workdir, devices, evaluation)
@@ -48,15 +61,24 @@ def train(
 
 
 def run(
-    learner: learners.Learner,
+    learner: Learner,
     config: ConfigDict,
     workdir: Path,
     devices: jax.sharding.Mesh,
     evaluation: Evaluation | None = None,
 ) -> tuple[Any, dict[str, list[float]]]:
-    """`train` with a learner that is there already, and an evaluation where one is due.
+    """Runs the loop of `train`: batch, step, log, preview, evaluation, save.
 
-    Returns: the final state, and `Progress.halts`.
+    Args:
+        learner: what is trained.
+        config: steps, and how often to log, preview, evaluate and save.
+        workdir: of the run.
+        devices: that share the batch.
+        evaluation: scores a state; None for no evaluation.
+
+    Returns:
+        The final state, and `Progress.halts`: seconds that the devices waited for logs, previews
+        and saves.
     """
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
@@ -64,7 +86,7 @@ def run(
     progress = Progress(config, workdir, start)
     if checkpoints.latest is not None:
         state = checkpoints.restore(state)
-        progress.say(f"Going on from step {start:,} of {workdir}.")
+        progress.say(f"Resuming from step {start:,} of {workdir}.")
     progress.overview(learner.parameters(state))
     try:
         with processes.StopRequests() as stop:
@@ -92,7 +114,7 @@ def run(
                 if stopping:
                     raise Stopped(stopping, done, workdir)
                 checkpoints.check()
-    finally:  # what has been begun to save is saved, whatever happened
+    finally:  # A save that has begun is finished, whatever happened.
         checkpoints.close()
         progress.close()
     if learner.finish:
@@ -100,63 +122,13 @@ def run(
     return state, progress.halts
 
 
-@contextlib.contextmanager
-def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
-    """While active, `workdir` is the run of `config`, as by `claim`, and seen to be trained."""
-    claim(workdir, config)
-    with lock.training(workdir):
-        yield
-
-
-def claim(workdir: Path, config: ConfigDict) -> None:
-    """Makes `workdir` the run of `config`, or raises UserError where it is another's.
-
-    It is another's once something has been saved: what failed before that can be mended. From then
-    on its config.json stays until `note`: the start may yet be refused, for other data say.
-    """
-    path = workdir / "config.json"
-    with _writable(workdir):
-        workdir.mkdir(parents=True, exist_ok=True)
-        if path.exists() and configuration.has_begun(workdir):
-            configuration.refuse_another(configuration.read(path), config, workdir)
-        else:
-            note(workdir, config)
-    mesh.wait_for_all_processes(f"claim {workdir}")
-    processes.refuse_if_any(
-        ""
-        if path.exists()
-        else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "
-        "on a file system that all hosts share, or on gs://."
-    )
-
-
-def note(workdir: Path, config: ConfigDict) -> None:
-    """Writes down that `workdir` is the run of `config`."""
-    if jax.process_index() == 0:
-        configuration.write(workdir / "config.json", config)
-
-
-@contextlib.contextmanager
-def _writable(workdir: Path) -> Iterator[None]:
-    """Raises UserError for what a disk raises, or any of the libraries that reach gs://."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        if isinstance(workdir, Path) and not isinstance(error, OSError):
-            raise
-        reason = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0][:200]
-        raise UserError(
-            f"The workdir {workdir} can't be written ({reason}); give another --workdir."
-        ) from error
-
-
 def _batches(
-    learner: learners.Learner, devices: jax.sharding.Mesh, start: int, config: ConfigDict
+    learner: Learner, devices: jax.sharding.Mesh, start: int, config: ConfigDict
 ) -> Iterator[tuple[int, int, dict[str, jax.Array]]]:
-    """(first step, how many, their batch or batches stacked on the devices), each group being
-    transferred while the one before is used."""
+    """Yields (first step, how many steps, their batch or stacked batches on the devices).
+
+    Each group is transferred while the one before is used.
+    """
     ahead = None
     batches = learner.batches(start, config.steps)
     ends = [config.log_every, config.preview_every, config.save_every]

@@ -1,90 +1,218 @@
-"""Losses as pure functions of logits and statistics (StackGAN, sec. 3)."""
+"""Objectives as pure functions, by the names that `config.training` chooses (StackGAN, sec. 3).
 
+An adversarial loss scores the discriminator's logits, a penalty limits the discriminator's
+gradient, and terms are added to the generator's objective. Every function returns a float32 scalar.
+A new one is a function here and an entry of `ADVERSARIAL_LOSSES`, `PENALTIES` or `TERMS`.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
 import jax.numpy as jnp
 import optax
 
 
-def cross_entropy(logits, target):
-    """Mean binary cross-entropy of logits [b] with one target for all, 0 or 1 → scalar."""
+class AdversarialLoss(NamedTuple):
+    """How logits `[b]` are scored, each function → scalar.
+
+    Attributes:
+        real: of pairs that the discriminator should accept.
+        fake: of pairs that it should reject: generated images, and real ones with a wrong text.
+        generator: of generated images, for the generator.
+    """
+
+    real: Callable[[jax.Array], jax.Array]
+    fake: Callable[[jax.Array], jax.Array]
+    generator: Callable[[jax.Array], jax.Array]
+
+
+def cross_entropy(logits: jax.Array, target: float) -> jax.Array:
+    """Mean binary cross-entropy of logits `[b]` with one target for all, 0 or 1."""
     logits = logits.astype(jnp.float32)
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, jnp.full_like(logits, target)))
 
 
-def discriminator(real, wrong, fake, real_alone=None, fake_alone=None):
+def hinge(logits: jax.Array, sign: float) -> jax.Array:
+    """Mean of max(0, 1 - sign·logit) over logits `[b]` (Lim and Ye 2017; Miyato et al. 2018)."""
+    return jnp.mean(jax.nn.relu(1.0 - sign * logits.astype(jnp.float32)))
+
+
+ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {
+    # Non-saturating (Goodfellow et al. 2014, sec. 3). Both published programs use it where the
+    # paper writes the saturating form (eq. 4).
+    "published": AdversarialLoss(
+        real=lambda logits: cross_entropy(logits, 1.0),
+        fake=lambda logits: cross_entropy(logits, 0.0),
+        generator=lambda logits: cross_entropy(logits, 1.0),
+    ),
+    "hinge": AdversarialLoss(
+        real=lambda logits: hinge(logits, 1.0),
+        fake=lambda logits: hinge(logits, -1.0),
+        generator=lambda logits: -jnp.mean(logits.astype(jnp.float32)),
+    ),
+}
+
+
+def discriminator(
+    loss: AdversarialLoss,
+    real: jax.Array,
+    wrong: jax.Array,
+    fake: jax.Array,
+    real_alone: jax.Array | None = None,
+    fake_alone: jax.Array | None = None,
+) -> dict[str, jax.Array]:
     """The matching-aware discriminator's loss (sec. 3.4, after Reed et al. 2016, algorithm 1).
 
-    `real`: logits of real images with their text; `wrong`: of real images with another's; `fake`:
-    of generated images with their text. `real_alone`, `fake_alone`: the unconditional head's.
-    → d_loss and its parts d_loss_real, d_loss_wrong, d_loss_fake, as the published programs log
-    them: real + (wrong + fake) / 2; with the unconditional head (published COCO Stage II) the
-    means of the real terms and of the other three.
+    Args:
+        loss: how logits are scored.
+        real: `[b]` logits of real images with their text.
+        wrong: `[b]` logits of real images with another image's text.
+        fake: `[b]` logits of generated images with their text.
+        real_alone: `[b]` logits of real images without text, from the unconditional head.
+        fake_alone: `[b]` logits of generated images without text.
+
+    Returns:
+        d_loss and its parts d_loss_real, d_loss_wrong and d_loss_fake, as the published programs
+        log them. d_loss is real + (wrong + fake) / 2. With the unconditional head (published COCO
+        Stage II) it is the mean of the two real terms plus the mean of the other three.
     """
     parts = {
-        "d_loss_real": cross_entropy(real, 1.0),
-        "d_loss_wrong": cross_entropy(wrong, 0.0),
-        "d_loss_fake": cross_entropy(fake, 0.0),
+        "d_loss_real": loss.real(real),
+        "d_loss_wrong": loss.fake(wrong),
+        "d_loss_fake": loss.fake(fake),
     }
     if real_alone is None:
-        loss = parts["d_loss_real"] + (parts["d_loss_wrong"] + parts["d_loss_fake"]) / 2
-        return {"d_loss": loss, **parts}
-    real_alone, fake_alone = cross_entropy(real_alone, 1.0), cross_entropy(fake_alone, 0.0)
+        d_loss = parts["d_loss_real"] + (parts["d_loss_wrong"] + parts["d_loss_fake"]) / 2
+        return {"d_loss": d_loss, **parts}
+    real_alone, fake_alone = loss.real(real_alone), loss.fake(fake_alone)
     parts["d_loss_real"] = (parts["d_loss_real"] + real_alone) / 2
-    loss = parts["d_loss_real"] + (parts["d_loss_fake"] + parts["d_loss_wrong"] + fake_alone) / 3
+    d_loss = parts["d_loss_real"] + (parts["d_loss_fake"] + parts["d_loss_wrong"] + fake_alone) / 3
     parts["d_loss_fake"] = (parts["d_loss_fake"] + fake_alone) / 2
-    return {"d_loss": loss, **parts}
+    return {"d_loss": d_loss, **parts}
 
 
-def generator(fake, fake_alone=None):
-    """The generator's adversarial loss, non-saturating (Goodfellow et al. 2014, sec. 3) → scalar.
+def generator(
+    loss: AdversarialLoss, fake: jax.Array, fake_alone: jax.Array | None = None
+) -> jax.Array:
+    """The generator's adversarial loss: logits as in `discriminator`; both heads are added."""
+    g_loss = loss.generator(fake)
+    return g_loss if fake_alone is None else g_loss + loss.generator(fake_alone)
 
-    Both published programs use it where the paper writes the saturating form (eq. 4); the
-    unconditional head's term is added.
+
+# (image `[b, s, s, 3]`, condition `[b, t]`) → logits `[b]`.
+Score = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+def gradient_squares(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
+    """‖∇D‖² of each real matching pair by image and condition together → `[b]`."""
+    total = lambda image, condition: jnp.sum(score(image, condition))
+    gradients = jax.grad(total, (0, 1))(image, condition)
+    return sum(jnp.sum(jnp.square(g.astype(jnp.float32)), range(1, g.ndim)) for g in gradients)
+
+
+def r1(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
+    """Half the mean squared gradient at real pairs (R1; Mescheder et al. 2018, eq. 9).
+
+    It is taken by the image and the condition, as the discriminator judges pairs.
     """
-    loss = cross_entropy(fake, 1.0)
-    return loss if fake_alone is None else loss + cross_entropy(fake_alone, 1.0)
+    return 0.5 * jnp.mean(gradient_squares(score, image, condition))
 
 
-def kl(mu, log_sigma):
-    """KL divergence of N(μ, σ²) from N(0, 1) (eq. 2), mu and log_sigma [b, c] → scalar.
+def matching_aware(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
+    """2·E‖∇D‖⁶ at real matching pairs (matching-aware penalty; DF-GAN, Tao et al. 2022, sec. 3.3).
 
-    The mean over batch *and* dimensions, as both published programs take it, so that their weight
-    of 2.0 is the paper's λ = 2 / c of the sum.
+    It is the cube of the squared norm, because a square root has no finite gradient at 0.
+    """
+    return 2.0 * jnp.mean(gradient_squares(score, image, condition) ** 3)
+
+
+# (score, image, condition) → scalar.
+PENALTIES: dict[str, Callable[[Score, jax.Array, jax.Array], jax.Array]] = {
+    "r1": r1,
+    "matching_aware": matching_aware,
+}
+
+
+class Drawing(NamedTuple):
+    """What a term of the generator's objective may look at.
+
+    Attributes:
+        image: `[b, s, s, 3]` float32 in [-1, 1], as the stage draws it.
+        mu: `[b, c]` float32, the conditioning augmentation's μ.
+        log_sigma: `[b, c]` float32, its log σ.
+        embedding: `[b, t]` of the sentences.
+        earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
+        distance: (image, embedding) → scalar, how far images are from their sentences by an image
+            tower; None without one.
+    """
+
+    image: jax.Array
+    mu: jax.Array
+    log_sigma: jax.Array
+    embedding: jax.Array
+    earlier_image: jax.Array | None = None
+    distance: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+
+def kl(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
+    """KL divergence of N(μ, σ²) from N(0, 1) (eq. 2); mu and log_sigma `[b, c]`.
+
+    It is the mean over the batch *and* the dimensions, as in both published programs, so that their
+    weight of 2.0 is the paper's λ = 2 / c of the sum.
     """
     mu, log_sigma = mu.astype(jnp.float32), log_sigma.astype(jnp.float32)
     return jnp.mean(-log_sigma + 0.5 * (jnp.exp(2 * log_sigma) + mu**2 - 1))
 
 
-def matching(images, texts):
-    """How far pictures are from their sentences in a joint embedding, [b, t] each → scalar.
+def matching(images: jax.Array, texts: jax.Array) -> jax.Array:
+    """Mean of 1 - cosine between images and sentences in a joint embedding, `[b, t]` each.
 
-    The mean of 1 - cosine, the score by which AttnGAN's generator is told of a picture that doesn't
-    show its sentence (Xu et al., CVPR 2018, sec. 3.2, there within a softmax over the batch).
-    Neither published StackGAN program has it.
+    AttnGAN's generator learns from the same score (Xu et al., CVPR 2018, sec. 3.2, there within a
+    softmax over the batch). Neither published StackGAN program has it.
     """
     lengths = jnp.linalg.norm(images, axis=-1) * jnp.linalg.norm(texts, axis=-1)
     return jnp.mean(1 - jnp.sum(images * texts, axis=-1) / jnp.maximum(lengths, 1e-6))
 
 
-def consistency(image, stage1_image):
-    """How far Stage II's picture strays from Stage I's: [b, 4s, 4s, 3], [b, s, s, 3] → scalar.
+def consistency(image: jax.Array, earlier_image: jax.Array) -> jax.Array:
+    """Mean absolute difference of an image, averaged over squares, from the earlier stage's image.
 
-    The mean absolute difference once the large picture is averaged over squares. In the spirit of
-    StackGAN++'s colour consistency (Zhang et al., 2017, sec. 3.3), which compares the colours' mean
-    and covariance; the published StackGAN programs have no such term.
+    StackGAN++'s colour consistency (Zhang et al., 2017, sec. 3.3) has the same purpose and compares
+    the colours' mean and covariance. The published StackGAN programs have no such term.
+
+    Args:
+        image: `[b, k·s, k·s, 3]`.
+        earlier_image: `[b, s, s, 3]`.
     """
-    b, s, _, c = stage1_image.shape
+    b, s, _, c = earlier_image.shape
     factor = image.shape[1] // s
     small = image.reshape(b, s, factor, s, factor, c).mean(axis=(2, 4))
-    return jnp.mean(jnp.abs(small - stage1_image))
+    return jnp.mean(jnp.abs(small - earlier_image))
 
 
-def structured_joint_embedding(queries, targets, labels):
+# The generator's objective is its adversarial loss and the weighted sum of these; the weight of a
+# term is `config.training.<name>_weight`.
+TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
+    "kl": lambda drawing: kl(drawing.mu, drawing.log_sigma),
+    "matching": lambda drawing: drawing.distance(drawing.image, drawing.embedding),
+    "consistency": lambda drawing: consistency(drawing.image, drawing.earlier_image),
+}
+
+
+def structured_joint_embedding(
+    queries: jax.Array, targets: jax.Array, labels: jax.Array
+) -> jax.Array:
     """Structured joint embedding loss of one direction, margin 1 (Reed et al., CVPR 2016, sec. 3).
 
-    `queries`, `targets`: [b, t]; `labels`: [b], the class of each row. Each query's score with its
-    own target, the one in the same row, shall exceed its score with every target of another class
-    by 1; the hinges are averaged over all b·b pairs, as the published program does, whose batches
-    are of b different classes. Training adds both directions. → scalar.
+    The score of each query with its own target, the one in the same row, should exceed its score
+    with every target of another class by 1. The hinges are averaged over all b·b pairs, as in the
+    published program, whose batches hold b different classes. Training adds both directions.
+
+    Args:
+        queries: `[b, t]`.
+        targets: `[b, t]`.
+        labels: `[b]`, the class of each row.
     """
     scores = queries @ targets.T
     own = jnp.diagonal(scores)[:, None]

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from stackgan_jax.data import images
 from stackgan_jax.runtime import tensorboard
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import learners
+from stackgan_jax.training.learner import Preview
 
 PREVIEW_CELL = 128  # pixels; pictures of every size are shown as large
 
@@ -127,7 +127,7 @@ class Progress:
                 self.done, {**self.means, "steps_per_second": steps_per_second}
             )
 
-    def preview(self, page: learners.Preview) -> None:
+    def preview(self, page: Preview) -> None:
         """Writes a page of pictures and its captions, as a PNG and to TensorBoard, behind the loop.
 
         Raises UserError if an earlier one could not be written.
@@ -136,7 +136,7 @@ class Progress:
         if self._writes:
             self._previews.append(self._background.submit(self._write_preview, page, self.done))
 
-    def _write_preview(self, page: learners.Preview, done: int) -> None:
+    def _write_preview(self, page: Preview, done: int) -> None:
         grid = images.captioned_grid(page.rows, page.captions, page.headings, cell=PREVIEW_CELL)
         folder = self.workdir / "previews"
         folder.mkdir(exist_ok=True)

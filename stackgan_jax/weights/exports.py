@@ -12,8 +12,8 @@ from stackgan_jax import sample, text
 from stackgan_jax.models.char_cnn_rnn import CharCnnRnn
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import learners
 from stackgan_jax.training.checkpoint import Checkpoints
+from stackgan_jax.training.game import build, load_game
 from stackgan_jax.weights import encoder_names, name_tables, weight_files
 from stackgan_jax.weights.imports import CONFIGS, new_folder
 from stackgan_jax.weights.network_sizes import STAGE1_PREFIX
@@ -58,17 +58,16 @@ def _only_an_encoder(workdir: Path) -> bool:
 def _exported_gan(
     workdir: Path, config: ConfigDict, averaged: bool, configs: Path
 ) -> dict[str, dict[str, np.ndarray]]:
-    stage1_config = None
-    if config.kind == "stage2":
-        stage1_config = configuration.read(workdir / learners.STAGE1_CONFIG)
-    game = learners.build(config, stage1_config)
+    game = load_game(workdir)
     networks = {"": game.generator}
-    if game.prior is not None:
-        networks = {STAGE1_PREFIX: game.prior, "": game.generator}
+    if game.priors:
+        networks = {STAGE1_PREFIX: game.priors[0], "": game.generator}
     _refuse_unpublished(config.kind, networks, game.discriminator, configs)
-    names = ("generator", "discriminator", "ema", *(("prior",) if game.prior else ()))
+    names = ("generator", "discriminator", "ema", "priors")
     saved = Checkpoints(workdir / "checkpoints").restore_part(names)
-    generator = {"": saved["ema" if averaged else "generator"], STAGE1_PREFIX: saved.get("prior")}
+    generator = {"": saved["ema" if averaged else "generator"]}
+    if game.priors:
+        generator[STAGE1_PREFIX] = saved["priors"][0]
     return {
         "netG.pth": name_tables.to_pytorch(_variables(generator, networks), networks),
         "netD.pth": name_tables.to_pytorch(
@@ -87,10 +86,10 @@ def _refuse_unpublished(
 ) -> None:
     """Raises UserError unless the networks are StackGAN-Pytorch's, their sizes aside."""
     stage1, stage2 = (configuration.load(configs / f"stage{n}.py", "coco") for n in (1, 2))
-    wanted = learners.build(stage2, stage1) if kind == "stage2" else learners.build(stage1)
+    wanted = build(stage2, [stage1]) if kind == "stage2" else build(stage1)
     pairs = [(discriminator, wanted.discriminator), (generators[""], wanted.generator)]
     if kind == "stage2":
-        pairs.append((generators[STAGE1_PREFIX], wanted.prior))
+        pairs.append((generators[STAGE1_PREFIX], wanted.priors[0]))
     different = [
         f"{field.name}={getattr(own, field.name)}"
         for own, published_one in pairs

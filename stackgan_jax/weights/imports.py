@@ -21,8 +21,9 @@ from stackgan_jax.models.image_tower import ImageTower
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import CharCnnRnnEncoder
-from stackgan_jax.training import gan, learners
+from stackgan_jax.training import gan
 from stackgan_jax.training.checkpoint import Checkpoints
+from stackgan_jax.training.game import build
 from stackgan_jax.training.joint_embedding import EmbeddingState, JointEmbedding
 from stackgan_jax.weights import encoder_names, weight_files
 from stackgan_jax.weights.recognition import Weights
@@ -75,17 +76,17 @@ def import_gan(
         text.require_width(encoder, weights.text)
     base = _config(weights.source, weights.stage, dataset, configs)
     config, stage1_config = _sized(weights, base, dataset, configs)
-    game = learners.build(config, stage1_config)
+    game = build(config, [stage1_config] if stage1_config else [])
     networks = {"generator": game.generator, "discriminator": game.discriminator}
     if stage1_config is not None:
-        networks["stage1"] = game.prior
-        networks["stage1_discriminator"] = learners.build(stage1_config).discriminator
+        networks["stage1"] = game.priors[0]
+        networks["stage1_discriminator"] = build(stage1_config).discriminator
     variables = weights.variables(networks)
     state = _state(game, variables, weights.text, config.seed, step)
     with new_folder(workdir) as made:
         configuration.write(made / "config.json", config)
         if stage1_config is not None:
-            configuration.write(made / learners.STAGE1_CONFIG, stage1_config)
+            configuration.write(made / "stage1.json", stage1_config)
         if encoder is not None:
             text.save_encoder(encoder, made / text.DIRECTORY)
         _save(made, config, step, state)
@@ -191,7 +192,8 @@ def _state(
     if discriminator is None:
         # Compiled, what isn't returned isn't drawn.
         discriminator = jax.jit(fresh_discriminator)(jax.random.key(seed))
-    state = game.start(variables["generator"], discriminator, variables.get("stage1"))
+    priors = (variables["stage1"],) if "stage1" in variables else ()
+    state = game.start(variables["generator"], discriminator, priors)
     return state.replace(
         step=jnp.asarray(step, jnp.int32),
         generator=_at(state.generator, step),

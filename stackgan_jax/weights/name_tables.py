@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stackgan_jax.models import stage1, stage2
+from stackgan_jax.models.discriminator import Discriminator
 from stackgan_jax.models.layers import doublings
 from stackgan_jax.runtime.errors import UserError
 
@@ -156,8 +157,7 @@ def _layers(network):
     return {
         stage1.Generator: _stage1_generator,
         stage2.Generator: _stage2_generator,
-        stage1.Discriminator: _discriminator,
-        stage2.Discriminator: _discriminator,
+        Discriminator: _discriminator,
     }[type(network)](network)
 
 
@@ -195,7 +195,7 @@ def _discriminator(network):
     layers = []
     for i in range(doublings(network.size)):
         layers += _block(f"down_{i}", normalise=i > 0)
-    if isinstance(network, stage2.Discriminator):
+    if network.reduce_kernel:
         layers += _block("reduce_0") + _block("reduce_1")
     layers += _bottleneck("residual4") if network.residual else []
     layers += [(("pair", "projection"), "dense")] if network.project else []
@@ -223,7 +223,7 @@ def _pytorch_names(network):
             *(f"upsample{i}.{k}" for i in (1, 2, 3, 4) for k in (1, 2)),
             "img.0",
         ]
-    blocks = doublings(network.size) - 1 + 2 * isinstance(network, stage2.Discriminator)
+    blocks = doublings(network.size) - 1 + 2 * bool(network.reduce_kernel)
     names = ["encode_img.0"]
     names += [f"encode_img.{3 * i + k}" for i in range(blocks) for k in (2, 3)]
     names += [f"get_cond_logits.outlogits.{k}" for k in (0, 1, 3)]
@@ -252,7 +252,7 @@ def _shapes(network, ours):
     """The shape of every array of `network`, for the text and noise widths that `ours` shows."""
     inputs = lambda *path: (*ours["params", *path, "kernel"].shape, 0)[0]
     zeros = lambda *shape: jnp.zeros((2, *shape))
-    if isinstance(network, stage1.Discriminator | stage2.Discriminator):
+    if isinstance(network, Discriminator):
         text = inputs("pair", "projection") if network.project else network.condition
         arguments = (zeros(network.size, network.size, 3), zeros(text))
     else:

@@ -27,7 +27,7 @@ from stackgan_jax.evaluation.stamps import Score, Stamp
 from stackgan_jax.report import comparison
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import lock
+from stackgan_jax.training import run_folder
 from stackgan_jax.training.checkpoint import Checkpoints
 
 QUICK = {"attributes": False, "images": 160}
@@ -301,7 +301,7 @@ def test_a_training_is_followed_until_it_has_ended(run, monkeypatch, capsys):
     monkeypatch.setattr(evaluate, "POLL", 0.05)
     shutil.move(run / "checkpoints" / "4", run / "later")  # not yet saved
     following = threading.Thread(target=evaluate.follow, args=(run, QUICK))
-    with lock.training(run):
+    with run_folder.training(run):
         following.start()
         wait_until(lambda: [r.step for r in records.read(run / "metrics.json")] == [2])
         time.sleep(0.3)
@@ -328,7 +328,7 @@ def test_a_quickstart_is_waited_for_until_its_last_stage(run, tmp_path, monkeypa
     (quickstart / "config.json").write_text('{"stage2": {"kind": "stage2"}}')
     told = []
     following = threading.Thread(target=lambda: told.append(evaluate.follow(quickstart, QUICK)))
-    with lock.training(quickstart):
+    with run_folder.training(quickstart):
         following.start()
         time.sleep(0.3)
         assert following.is_alive()
@@ -343,7 +343,7 @@ def test_a_quickstart_is_waited_for_until_its_last_stage(run, tmp_path, monkeypa
 
 def test_following_refuses_weights_before_there_is_a_checkpoint(run):
     shutil.rmtree(run / "checkpoints")
-    with lock.training(run), pytest.raises(UserError, match=r"There is no file none\.pth"):
+    with run_folder.training(run), pytest.raises(UserError, match=r"There is no file none\.pth"):
         evaluate.follow(run, QUICK | {"inception": "none.pth"})
 
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from stackgan_jax.models import layers
+from stackgan_jax.models import batch_norm, layers
 from stackgan_jax.runtime import mesh
 
 KEY = jax.random.key(0)
 
 
 def run_norm(x, train, **fields):
-    module = layers.BatchNorm(**fields)
+    module = batch_norm.BatchNorm(**fields)
     variables = jax.jit(lambda x: module.init(KEY, x, True))(x)
     apply = jax.jit(lambda v, x: module.apply(v, x, train, mutable=["batch_stats"]))
     output, updates = apply(variables, x)
@@ -23,7 +23,7 @@ def run_norm(x, train, **fields):
 def test_batch_norm_agrees_with_flax_in_value_gradient_and_statistics():
     x = 3 + 2 * jax.random.normal(KEY, (4, 5, 6, 8))
     weight = jax.random.normal(jax.random.key(1), x.shape)
-    ours = layers.BatchNorm()
+    ours = batch_norm.BatchNorm()
     theirs = nn.BatchNorm(use_running_average=False, momentum=0.9, epsilon=1e-5)
     variables = jax.jit(lambda x: ours.init(KEY, x, True))(x)
 
@@ -75,7 +75,7 @@ def test_batch_norm_groups_are_normalised_each_by_itself(shape, unbiased):
 
 def test_batch_norm_gradient_stays_in_its_group():
     x = jax.random.normal(KEY, (6, 2, 2, 3))
-    module = layers.BatchNorm(groups=3)
+    module = batch_norm.BatchNorm(groups=3)
     variables = module.init(KEY, x, True)
 
     def first_group(x):
@@ -93,7 +93,7 @@ def test_a_group_on_one_device_asks_no_other():
     split = mesh.over_batch(devices)
 
     def collectives(groups):
-        module = layers.BatchNorm(groups=groups)
+        module = batch_norm.BatchNorm(groups=groups)
         x = jnp.zeros((16, 4, 4, 8))
         variables = module.init(KEY, x, True)
         run = jax.jit(
@@ -179,7 +179,7 @@ def test_normalisations_gradients_are_the_formulas(shape):
     cotangent = draw(*shape)
     plain = lambda x, mean, scale, bias: (x - mean) * scale + bias
     expected, theirs = jax.vjp(plain, *arguments)
-    got, ours = jax.vjp(layers._standardise, *arguments)
+    got, ours = jax.vjp(batch_norm._standardise, *arguments)
     np.testing.assert_array_equal(got, expected)
     for one, other in zip(ours(cotangent), theirs(cotangent), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Stage I's networks: sizes of what they give and of what they hold."""
+"""Stage I's generator: its outputs and its number of parameters."""
 
 import functools
 
@@ -7,30 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stackgan_jax.models import convolution, stage1
+from stackgan_jax.models import convolution, presets, registry, stage1
 
 KEY = jax.random.key(0)
 # Compiles in half the time.
 compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
-COCO_GENERATOR = {
-    "residual": False,
-    "noise_first": True,
-    "dense_bias": False,
-    "image_upsamples": False,
-    "condition_slope": 0.0,
-    "log_variance": True,
-    "unbiased_variance": True,
-    "truncated_init": False,
-}
-COCO_DISCRIMINATOR = {
-    "residual": False,
-    "linear_before_last": False,
-    "project": False,
-    "joint_kernel": 3,
-    "logit_bias": True,
-    "unbiased_variance": True,
-    "truncated_init": False,
-}
+PRESETS = ["tensorflow", "pytorch"]
 
 
 def count(variables):
@@ -48,32 +30,25 @@ def generate(module, *inputs):
     return variables, apply
 
 
-@pytest.mark.parametrize(
-    ("fields", "parameters"),
-    [({}, 14_264_192), ({**COCO_GENERATOR, "features": 192}, 20_020_832)],
-    ids=["birds", "coco"],
-)
-def test_generator_parameters_at_published_widths(fields, parameters):
-    module, inputs = stage1.Generator(**fields), generator_inputs(2, 1024, 100, 128)
-    assert count(jax.eval_shape(lambda: module.init(KEY, *inputs, True))) == parameters
+def build(program, **fields):
+    preset = presets.generator(program, "stage1")
+    return registry.generator({"network": "stage1", "dtype": "float32", **preset, **fields})
 
 
 @pytest.mark.parametrize(
-    ("fields", "text", "parameters"),
-    [({}, 1024, 4_029_824), ({**COCO_DISCRIMINATOR, "features": 96}, 128, 12_407_425)],
-    ids=["birds", "coco"],
+    ("program", "parameters"), [("tensorflow", 14_264_192), ("pytorch", 20_020_832)]
 )
-def test_discriminator_parameters_at_published_widths(fields, text, parameters):
-    module = stage1.Discriminator(**fields)
-    inputs = jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, text))
+def test_generator_parameters_at_published_widths(program, parameters):
+    module = build(program, features=presets.FEATURES[program]["generator"])
+    inputs = generator_inputs(2, 1024, 100, 128)
     assert count(jax.eval_shape(lambda: module.init(KEY, *inputs, True))) == parameters
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", registry.DTYPES)
 @pytest.mark.parametrize("size", [16, 32, 64])
-@pytest.mark.parametrize("fields", [{}, COCO_GENERATOR], ids=["birds", "coco"])
-def test_generator_draws_any_power_of_two(size, fields, dtype):
-    module = stage1.Generator(size=size, features=4, condition=8, dtype=dtype, **fields)
+@pytest.mark.parametrize("program", PRESETS)
+def test_generator_draws_any_power_of_two(size, program, dtype):
+    module = build(program, size=size, features=4, condition=8, dtype=dtype)
     image, mu, log_sigma = jax.eval_shape(
         lambda *inputs: module.init_with_output(KEY, *inputs, True)[0], *generator_inputs()
     )
@@ -95,30 +70,3 @@ def test_generator_is_a_function_of_its_noise():
     assert np.abs(image - other).max() > 1e-3
     np.testing.assert_array_equal(mu, same_mu)
     np.testing.assert_array_equal(log_sigma, same_log_sigma)
-
-
-@pytest.mark.parametrize("size", [16, 64])
-@pytest.mark.parametrize("fields", [{}, COCO_DISCRIMINATOR], ids=["birds", "coco"])
-def test_discriminator_judges_features_and_condition(size, fields):
-    module = stage1.Discriminator(size=size, features=4, condition=8, **fields)
-    image, condition = jnp.zeros((2, size, size, 3)), jnp.zeros((2, 8))
-    variables = jax.eval_shape(lambda: module.init(KEY, image, condition, True))
-    run = lambda method, *arguments: jax.eval_shape(
-        lambda v: module.apply(v, *arguments, False, method=method), variables
-    )
-    features = run("encode", image)
-    assert features.shape == (2, 4, 4, size // 2)
-    assert run("judge", jnp.zeros(features.shape), condition).shape == (2,)
-
-
-def test_discriminator_sees_the_condition():
-    module = stage1.Discriminator(size=16, features=4, condition=8)
-    keys = jax.random.split(KEY, 3)
-    image = jax.random.uniform(keys[0], (4, 16, 16, 3), minval=-1)
-    texts = jax.random.normal(keys[1], (2, 4, 16))
-    variables = compiled(lambda *inputs: module.init(KEY, *inputs, True))(image, texts[0])
-    judge = compiled(lambda text: module.apply(variables, image, text, False))
-    (first, alone), (second, _) = judge(texts[0]), judge(texts[1])
-    assert alone is None
-    assert first.dtype == jnp.float32
-    assert np.abs(first - second).min() > 0

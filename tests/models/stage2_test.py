@@ -1,4 +1,4 @@
-"""Stage II's networks: sizes of what they give and of what they hold."""
+"""Stage II's generator: its outputs and its number of parameters."""
 
 import functools
 
@@ -7,28 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from stackgan_jax.models import convolution, stage2
+from stackgan_jax.models import convolution, presets, registry, stage2
 
 KEY = jax.random.key(0)
 # Compiles in half the time.
 compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
-COCO_GENERATOR = {
-    "residual_blocks": 2,
-    "condition_slope": 0.0,
-    "log_variance": True,
-    "unbiased_variance": True,
-    "truncated_init": False,
-}
-COCO_DISCRIMINATOR = {
-    "residual": False,
-    "reduce_kernel": 3,
-    "project": False,
-    "joint_kernel": 3,
-    "logit_bias": True,
-    "unconditional_head": True,
-    "unbiased_variance": True,
-    "truncated_init": False,
-}
+PRESETS = ["tensorflow", "pytorch"]
 
 
 def count(variables):
@@ -42,32 +26,25 @@ def generator_inputs(size=16, b=2, text=16, condition=8):
     return small, embedding, jax.random.normal(keys[2], (b, condition))
 
 
-@pytest.mark.parametrize(
-    ("fields", "parameters"),
-    [({}, 26_290_080), ({**COCO_GENERATOR, "features": 192}, 37_130_480)],
-    ids=["birds", "coco"],
-)
-def test_generator_parameters_at_published_widths(fields, parameters):
-    module, inputs = stage2.Generator(**fields), generator_inputs(64, 2, 1024, 128)
-    assert count(jax.eval_shape(lambda: module.init(KEY, *inputs, True))) == parameters
+def build(program, **fields):
+    preset = presets.generator(program, "stage2")
+    return registry.generator({"network": "stage2", "dtype": "float32", **preset, **fields})
 
 
 @pytest.mark.parametrize(
-    ("fields", "text", "parameters"),
-    [({}, 1024, 48_603_520), ({**COCO_DISCRIMINATOR, "features": 96}, 128, 159_889_538)],
-    ids=["birds", "coco"],
+    ("program", "parameters"), [("tensorflow", 26_290_080), ("pytorch", 37_130_480)]
 )
-def test_discriminator_parameters_at_published_widths(fields, text, parameters):
-    module = stage2.Discriminator(**fields)
-    inputs = jnp.zeros((2, 256, 256, 3)), jnp.zeros((2, text))
+def test_generator_parameters_at_published_widths(program, parameters):
+    module = build(program, features=presets.FEATURES[program]["generator"])
+    inputs = generator_inputs(64, 2, 1024, 128)
     assert count(jax.eval_shape(lambda: module.init(KEY, *inputs, True))) == parameters
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", registry.DTYPES)
 @pytest.mark.parametrize("size", [16, 64])
-@pytest.mark.parametrize("fields", [{}, COCO_GENERATOR], ids=["birds", "coco"])
-def test_generator_draws_four_times_as_large(size, fields, dtype):
-    module = stage2.Generator(features=8, condition=8, dtype=dtype, **fields)
+@pytest.mark.parametrize("program", PRESETS)
+def test_generator_draws_four_times_as_large(size, program, dtype):
+    module = build(program, features=8, condition=8, dtype=dtype)
     image, mu, log_sigma = jax.eval_shape(
         lambda *inputs: module.init_with_output(KEY, *inputs, True)[0], *generator_inputs(size)
     )
@@ -87,17 +64,3 @@ def test_generator_depends_on_picture_text_and_noise():
     for i in range(3):
         changed = [x[::-1] if i == j else x for j, x in enumerate(inputs)]
         assert np.abs(image - apply(*changed)).max() > 0
-
-
-@pytest.mark.parametrize("fields", [{}, COCO_DISCRIMINATOR], ids=["birds", "coco"])
-def test_discriminator_has_the_heads_it_is_given(fields):
-    module = stage2.Discriminator(size=64, features=4, condition=8, **fields)
-    image, condition = jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, 8))
-    variables = jax.eval_shape(lambda: module.init(KEY, image, condition, True))
-    assert variables["params"].keys() >= {"pair"}
-    assert ("alone" in variables["params"]) == module.unconditional_head
-    features = jax.eval_shape(lambda v: module.apply(v, image, False, method="encode"), variables)
-    assert features.shape == (2, 4, 4, 8)
-    pair, alone = jax.eval_shape(lambda v: module.apply(v, image, condition, False), variables)
-    assert pair.shape == (2,)
-    assert (alone is not None) == module.unconditional_head

@@ -8,7 +8,7 @@ from stackgan_jax import text
 from stackgan_jax.data import augment, input_pipeline
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
-from stackgan_jax.training import learners, objectives
+from stackgan_jax.training import encoder_learner, gan_learner, objectives
 from stackgan_jax.training.checkpoint import Checkpoints
 
 
@@ -27,7 +27,7 @@ def test_a_gan_run_keeps_the_towers_of_its_encoder(runs, split):
 
 def test_scores_are_those_of_training(runs, split, small_config):
     encoder = text.load_encoder(runs / "text_encoder")
-    joint = learners.joint_embedding(small_config("text_encoder"), encoder)
+    joint = encoder_learner.joint_embedding(small_config("text_encoder"), encoder)
     params = Checkpoints(runs / "text_encoder" / "checkpoints").restore_part(("params",))["params"]
     pair = scorer.load(runs / "text_encoder")
     pictures = np.asarray(split.images)
@@ -65,7 +65,7 @@ def test_a_matcher_is_the_same_however_the_runs_embeddings_are_normalised(runs, 
     pictures = augment.normalise(split.images[:4, :16, :16])
     key = jax.random.key(0)
     distances = [
-        learners.matcher(pair, one)(pictures, one.embed(captions), key)
+        gan_learner.matcher(pair, one)(pictures, one.embed(captions), key)
         for one in (encoder, pair.encoder)
     ]
     np.testing.assert_allclose(*distances, rtol=1e-4)

@@ -1,4 +1,4 @@
-"""The game: what a step changes, on one device and on eight, and what its randomness is."""
+"""A step of training: what it changes, on one device and on eight, and its randomness."""
 
 import dataclasses
 import functools
@@ -7,9 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax.core import FrozenDict
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from stackgan_jax.models import convolution, stage1, stage2
+from stackgan_jax.models.discriminator import Discriminator
+from stackgan_jax.models.layers import LayerOptions
 from stackgan_jax.training import gan
 
 KEY = jax.random.key(0)
@@ -17,21 +20,21 @@ TEXT = 12
 SMALL = {"features": 8, "condition": 8}
 STAGE1 = gan.Gan(
     stage1.Generator(size=16, **SMALL),
-    stage1.Discriminator(size=16, **SMALL),
+    Discriminator(size=16, **SMALL),
     z_features=4,
     discriminator_learning_rate=1e-3,
     halve_every=3,
 )
 STAGE2 = gan.Gan(
     stage2.Generator(residual_blocks=1, **SMALL),
-    stage2.Discriminator(size=64, **SMALL),
-    prior=STAGE1.generator,
+    Discriminator(size=64, linear_before_last=False, reduce_kernel=1, **SMALL),
+    priors=(STAGE1.generator,),
     z_features=4,
 )
-COCO = {"unbiased_variance": True, "truncated_init": False, **SMALL}
+COCO = {"options": LayerOptions(unbiased_variance=True, truncated_init=False), **SMALL}
 STAGE1_COCO = gan.Gan(
     stage1.Generator(size=16, residual=False, noise_first=True, log_variance=True, **COCO),
-    stage1.Discriminator(size=16, residual=False, project=False, unconditional_head=True, **COCO),
+    Discriminator(size=16, residual=False, project=False, unconditional_head=True, **COCO),
     z_features=4,
     mismatch=gan.SHIFTED_TEXT,
     truncated_epsilon=False,
@@ -104,8 +107,8 @@ def test_a_step_trains_both_networks(name):
 def test_stage2_leaves_the_weights_of_stage1_alone_and_moves_its_statistics():
     before = initial("stage2")
     after, _ = step("stage2")(before, KEY)
-    assert same(before.prior["params"], after.prior["params"])
-    assert moved(before.prior["batch_stats"], after.prior["batch_stats"])
+    assert same(before.priors[0]["params"], after.priors[0]["params"])
+    assert moved(before.priors[0]["batch_stats"], after.priors[0]["batch_stats"])
 
 
 def test_a_step_is_a_function_of_key_and_step():
@@ -120,9 +123,9 @@ def test_a_step_is_a_function_of_key_and_step():
 
 
 def test_consistency_draws_stage2_to_stage1():
-    with pytest.raises(ValueError, match="consistency_weight is Stage II's"):
-        dataclasses.replace(STAGE1, consistency_weight=1.0)
-    game = dataclasses.replace(STAGE2, consistency_weight=1e4)
+    with pytest.raises(ValueError, match="consistency_weight needs an earlier stage"):
+        dataclasses.replace(STAGE1, weights=FrozenDict({"consistency": 1.0}))
+    game = dataclasses.replace(STAGE2, weights=FrozenDict({"kl": 2.0, "consistency": 1e4}))
     run, state, history = compiled(game.step), initial("stage2"), []
     for _ in range(8):
         state, metrics = run(state, batch(64), KEY)
@@ -132,15 +135,17 @@ def test_consistency_draws_stage2_to_stage1():
 
 def test_a_matcher_moves_the_generator_alone():
     darkness = lambda image, embedding, key: jnp.mean(image)
-    # A weight beside which the judge's gradient is nothing.
-    game = dataclasses.replace(STAGE1, matcher=darkness, matching_weight=1e6)
+    # A weight beside which the discriminator's gradient is nothing.
+    game = dataclasses.replace(
+        STAGE1, matcher=darkness, weights=FrozenDict({"kl": 2.0, "matching": 1e6})
+    )
     before, key = initial("stage1"), jax.random.key(5)
     plain, metrics = step("stage1")(before, KEY)
     after, matched = compiled(game.step)(before, batch(), KEY)
     assert_close(plain.discriminator.params, after.discriminator.params)
     assert matched.keys() - metrics.keys() == {"matching"}
     draw = compiled(lambda state: game.generate(state, *inputs, use_ema=False)["stage1"].mean())
-    inputs = (batch()["embedding"], *STAGE1.noise(key, 8)[:2])
+    inputs = (batch()["embedding"], STAGE1.noise(key, 8))
     assert draw(after) < draw(before)
 
 
@@ -184,9 +189,10 @@ def test_a_permutation_of_the_batch_equals_the_images_themselves():
     """The wrong images' features and running statistics without encoding them."""
     image, embedding, noise = update_inputs()
     partner = jnp.array([3, 5, 0, 7, 6, 1, 2, 4])
-    run = functools.partial(update(STAGE1), initial("stage1"), image, embedding, noise)
-    permuted, metrics = run(partner=partner)
-    encoded, expected = run(wrong_image=image[jnp.argsort(partner)])
+    given = gan.Batch(image, embedding)
+    run = lambda batch: update(STAGE1)(initial("stage1"), batch, noise)
+    permuted, metrics = run(given._replace(partner=partner))
+    encoded, expected = run(given._replace(wrong_image=image[jnp.argsort(partner)]))
     assert_close(metrics, expected)
     assert_close(permuted.discriminator.batch_stats, encoded.discriminator.batch_stats)
     gradients = (n.discriminator.opt_state[0].mu for n in (permuted, encoded))
@@ -198,15 +204,13 @@ def test_a_permutation_of_the_batch_equals_the_images_themselves():
 def test_activations_computed_again_change_nothing(name):
     image, embedding, noise = update_inputs(32)
     game = GAMES[name]
-    given = {"partner": jnp.roll(jnp.arange(32), 3)} if name == "stage1" else {}
-    arguments = (initial(name), image, embedding, noise)
+    partner = jnp.roll(jnp.arange(32), 3) if name == "stage1" else None
+    arguments = (initial(name), gan.Batch(image, embedding, partner), noise)
     programs = [
-        compiled(dataclasses.replace(game, rematerialise=lean).update)
-        .lower(*arguments, **given)
-        .compile()
+        compiled(dataclasses.replace(game, rematerialise=lean).update).lower(*arguments).compile()
         for lean in (False, True)
     ]
-    (one, expected), (other, metrics) = (program(*arguments, **given) for program in programs)
+    (one, expected), (other, metrics) = (program(*arguments) for program in programs)
     assert_close(metrics, expected)
     assert_close(one.generator.opt_state[0].mu, other.generator.opt_state[0].mu, atol=1e-5)
     assert_close(one.discriminator.batch_stats, other.discriminator.batch_stats)
@@ -249,13 +253,13 @@ def test_learning_rates_halve():
 def test_bfloat16_trains_with_float32_weights_and_statistics():
     half = dataclasses.replace(
         STAGE1,
-        generator=STAGE1.generator.clone(dtype=jnp.bfloat16),
-        discriminator=STAGE1.discriminator.clone(dtype=jnp.bfloat16),
+        generator=STAGE1.generator.clone(options=LayerOptions(dtype=jnp.bfloat16)),
+        discriminator=STAGE1.discriminator.clone(options=LayerOptions(dtype=jnp.bfloat16)),
     )
     image, embedding, noise = update_inputs()
     partner = jnp.roll(jnp.arange(8), 2)
     exact, rough = (
-        update(game)(initial("stage1"), image, embedding, noise, partner=partner)
+        update(game)(initial("stage1"), gan.Batch(image, embedding, partner), noise)
         for game in (STAGE1, half)
     )
     for leaf in jax.tree.leaves(rough[0].replace(step=0.0)):
@@ -270,40 +274,41 @@ def test_generate_draws_by_running_statistics(name):
     game, (state, _) = GAMES[name], step(name)(initial(name), KEY)
     embedding = batch()["embedding"]
     run = compiled(game.generate, static_argnames="use_ema")
-    drawn = run(state, embedding, *game.noise(KEY, 8))
+    drawn = run(state, embedding, game.noise(KEY, 8))
     sizes = {"stage1": 16, "stage2": 64}
     assert {k: v.shape[1] for k, v in drawn.items()} == {
         k: sizes[k] for k in (["stage1"] if name == "stage1" else ["stage1", "stage2"])
     }
     assert max(np.abs(image).max() for image in drawn.values()) <= 1
-    turned = run(state, embedding[::-1], *(n[::-1] for n in game.noise(KEY, 8) if n is not None))
+    turned = run(state, embedding[::-1], jax.tree.map(lambda n: n[::-1], game.noise(KEY, 8)))
     assert_close(turned, {k: v[::-1] for k, v in drawn.items()}, atol=1e-5)
-    raw = run(state, embedding, *game.noise(KEY, 8), use_ema=False)
+    raw = run(state, embedding, game.noise(KEY, 8), use_ema=False)
     assert np.abs(raw[name] - drawn[name]).max() > 0
 
 
 def test_noise_is_truncated_where_the_original_truncates():
     birds, coco = STAGE1.noise(KEY, 4096), STAGE1_COCO.noise(KEY, 4096)
     assert birds.z.shape == (4096, 4)
-    assert birds.epsilon.shape == (4096, 8)
+    assert birds.epsilons[0].shape == (4096, 8)
     assert np.abs(birds.z).max() > 2
-    assert 1.9 < np.abs(birds.epsilon).max() <= 2
-    assert np.abs(coco.epsilon).max() > 3
-    assert birds.stage2_epsilon is None
-    assert np.abs(STAGE2.noise(KEY, 8).stage2_epsilon - STAGE2.noise(KEY, 8).epsilon).min() > 0
+    assert 1.9 < np.abs(birds.epsilons[0]).max() <= 2
+    assert np.abs(coco.epsilons[0]).max() > 3
+    assert len(birds.epsilons) == 1
+    first, second = STAGE2.noise(KEY, 8).epsilons
+    assert np.abs(second - first).min() > 0
 
 
 def test_stage2_starts_from_a_given_stage1():
-    prior = initial("stage1").ema
-    state = compiled(functools.partial(STAGE2.init, embedding_features=TEXT))(KEY, prior=prior)
-    assert same(state.prior, prior)
+    priors = (initial("stage1").ema,)
+    state = compiled(functools.partial(STAGE2.init, embedding_features=TEXT))(KEY, priors=priors)
+    assert same(state.priors, priors)
 
 
 def test_unknown_mismatch_rule_is_named():
-    with pytest.raises(ValueError, match="'shuffled'; choose other_class_image"):
+    with pytest.raises(ValueError, match="'shuffled'; choose from other_class_image"):
         dataclasses.replace(STAGE1, mismatch="shuffled")
 
 
 def test_sizes_that_do_not_fit_are_named():
-    with pytest.raises(ValueError, match="draws 64 pixels, the discriminator judges 16"):
+    with pytest.raises(ValueError, match="draws 64 pixels, the discriminator takes 16"):
         dataclasses.replace(STAGE2, discriminator=STAGE1.discriminator)

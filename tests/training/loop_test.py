@@ -1,5 +1,6 @@
 """The loop: resuming is exact, stopping saves, NaN stops, and other runs' folders are respected."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from stackgan_jax import stages
 from stackgan_jax.data import input_pipeline
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import Stopped, UserError
-from stackgan_jax.training import learners, lock, loop
+from stackgan_jax.training import gan_learner, loop, run_folder
 from stackgan_jax.training.checkpoint import Checkpoints
 
 
@@ -33,7 +34,7 @@ def assert_identical(one, other):
 
 
 def run(config, workdir):
-    return loop.train(config, workdir)
+    return loop.train(config, workdir, stages.STAGES[config.kind])
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(kind, runs, small
 
 def run_until(config, workdir, step):
     """Trains until SIGTERM, which arrives during `step`."""
-    real = learners.create
+    real = stages.STAGES[config.kind]
 
     def create(*arguments):
         learner = real(*arguments)
@@ -67,11 +68,9 @@ def run_until(config, workdir, step):
                 os.kill(os.getpid(), signal.SIGTERM)
             return learner.step(state, batch)
 
-        return learners.dataclasses.replace(learner, step=step_then_signal)
+        return dataclasses.replace(learner, step=step_then_signal)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.learners, "create", create)
-        return run(config, workdir)
+    return loop.train(config, workdir, create)
 
 
 def test_sigterm_saves_the_very_step(runs, small_config, tmp_path):
@@ -101,7 +100,7 @@ def test_several_steps_in_one_dispatch_from_data_on_the_device_train_as_single_o
     assert {**first, "seconds": 0} == pytest.approx({**same, "seconds": 0}, rel=1e-3)
 
 
-def test_what_a_run_leaves(runs, small_config):
+def test_a_run_writes_logs_previews_and_parameters(runs, small_config):
     lines = [json.loads(line) for line in (runs / "stage1/metrics.jsonl").open()]
     assert [line["step"] for line in lines] == [2, 4]
     assert lines[1]["seconds"] > lines[0]["seconds"] > 0
@@ -115,29 +114,29 @@ def test_what_a_run_leaves(runs, small_config):
 
 def test_stage_two_holds_stage_one_as_it_was(runs):
     stage1 = Checkpoints(runs / "stage1/checkpoints").restore_part(("ema",))["ema"]
-    prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("prior",))["prior"]
+    prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("priors",))["priors"][0]
     assert_identical(stage1["params"], prior["params"])
 
 
-def test_an_unfinished_stage_one_is_told_of(runs, small_config, tmp_path, capsys):
+def test_an_unfinished_stage_one_is_reported(runs, small_config, tmp_path, capsys):
     unfinished = shutil.copytree(runs / "stage1", tmp_path / "stage1")
     settings = json.loads((unfinished / "config.json").read_text())
     (unfinished / "config.json").write_text(json.dumps(settings | {"steps": 10}))
     config = small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(unfinished))
     workdir = tmp_path / "stage2"
     workdir.mkdir()
-    learners.create(config, workdir, mesh.data_mesh(config.batch_size))
+    gan_learner.create(config, workdir, mesh.data_mesh(config.batch_size))
     assert "has done 4 of its 10 steps" in capsys.readouterr().out
 
 
-def test_what_a_failed_start_copied_is_not_kept(runs, small_config, tmp_path):
+def test_copies_of_a_failed_start_are_replaced(runs, small_config, tmp_path):
     other = shutil.copytree(runs / "stage1", tmp_path / "other")
     settings = json.loads((other / "config.json").read_text())
     settings["training"]["z_features"] = 5
     (other / "config.json").write_text(json.dumps(settings))
     workdir = tmp_path / "stage2"
     workdir.mkdir()
-    make = lambda stage1: learners.create(
+    make = lambda stage1: gan_learner.create(
         small_config("stage2", text_encoder=str(runs / "text_encoder"), stage1=str(stage1)),
         workdir,
         mesh.data_mesh(8),
@@ -145,14 +144,14 @@ def test_what_a_failed_start_copied_is_not_kept(runs, small_config, tmp_path):
     with pytest.raises(UserError, match=r"set --config.training.z_features=5"):
         make(other)
     make(runs / "stage1")
-    kept = json.loads((workdir / learners.STAGE1_CONFIG).read_text())
+    kept = json.loads((workdir / "stage1.json").read_text())
     assert kept["training"]["z_features"] == 4
 
 
 def test_previews_show_other_captions_than_each_pictures_first():
     captions = [[f"a photo of {i}", f"bird {i} is red"] for i in range(5)]
     test = input_pipeline.Split(Path(), np.zeros((5, 1)), np.array([1, 0, 1, 0, 2]), captions, {})
-    shown = learners.preview_captions(test)
+    shown = gan_learner.preview_captions(test)
     assert shown == [
         "a photo of 1",
         "bird 0 is red",
@@ -164,7 +163,7 @@ def test_previews_show_other_captions_than_each_pictures_first():
 
 def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
     config = small_config("stage1", text_encoder=str(runs / "text_encoder"))
-    real = learners.create
+    real = gan_learner.create
 
     def create(*arguments):
         learner = real(*arguments)
@@ -174,12 +173,10 @@ def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
             state, metrics = learner.step(state, batch)
             return state, {**metrics, "g_loss": metrics["g_loss"] * (np.nan if broken else 1)}
 
-        return learners.dataclasses.replace(learner, step=poisoned)
+        return dataclasses.replace(learner, step=poisoned)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop.learners, "create", create)
-        with pytest.raises(UserError, match=r"g_loss became nan at step 2; .* smaller learning"):
-            run(config, tmp_path)
+    with pytest.raises(UserError, match=r"g_loss became nan at step 2; .* smaller learning"):
+        loop.train(config, tmp_path, create)
     assert Checkpoints(tmp_path / "checkpoints").steps == [2]
 
 
@@ -202,7 +199,7 @@ def test_a_missing_stage_one_is_not_started_silently(runs, small_config, tmp_pat
         "stage2", text_encoder=str(runs / "text_encoder"), stage1=str(tmp_path / "none")
     )
     with pytest.raises(UserError, match=r"--config=configs/stage1.py.*--workdir="):
-        stages.run(config, tmp_path / "run", tmp_path)
+        stages.run(config, tmp_path / "run")
 
 
 def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
@@ -213,23 +210,25 @@ def test_batches_that_cant_be_made_are_refused(runs, small_config, tmp_path):
         run(small_config("text_encoder", batch_size=12), tmp_path / "devices")
 
 
-def test_a_quickstart_says_which_of_its_own_options_to_set(small_config, tmp_path, monkeypatch):
+def test_errors_of_a_quickstart_name_options_with_their_stage(small_config, tmp_path, monkeypatch):
     def refuse(*_):
         raise UserError("set --config.batch_size to 36 or less")
 
-    config = ConfigDict({kind: small_config(kind) for kind in stages.ORDER})
+    kinds = ("text_encoder", "stage1", "stage2")
+    config = ConfigDict({kind: small_config(kind) for kind in kinds})
     monkeypatch.setattr(stages, "train", refuse)
     with pytest.raises(UserError, match=r"set --config\.text_encoder\.batch_size to 36"):
-        stages.run(config, tmp_path, tmp_path)
+        stages.run(config, tmp_path)
 
 
-def test_a_run_is_seen_in_training_from_its_text_encoder_on(small_config, tmp_path, monkeypatch):
+def test_a_run_is_in_training_while_its_text_encoder_trains(small_config, tmp_path, monkeypatch):
     seen = []
     workdir, encoder = tmp_path / "run", tmp_path / "encoder"
     monkeypatch.setattr(
-        stages, "train", lambda config, *_: seen.append((config.kind, lock.is_training(workdir)))
+        stages,
+        "train",
+        lambda config, *_: seen.append((config.kind, run_folder.is_training(workdir))),
     )
-    configs = Path(__file__).parents[2] / "configs"
-    stages.run(small_config("stage1", text_encoder=str(encoder)), workdir, configs)
+    stages.run(small_config("stage1", text_encoder=str(encoder)), workdir)
     assert seen == [("text_encoder", True), ("stage1", True)]
-    assert (workdir / "config.json").exists() and not lock.is_training(workdir)
+    assert (workdir / "config.json").exists() and not run_folder.is_training(workdir)

@@ -1,13 +1,16 @@
-"""The losses against numbers worked out by hand."""
+"""Objectives against numbers computed by hand."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from stackgan_jax.training import objectives
 
 ZERO = jnp.zeros(3)  # Logits of one half: each cross-entropy is log 2.
 LOG2 = np.log(2)
+PUBLISHED = objectives.ADVERSARIAL_LOSSES["published"]
+HINGE = objectives.ADVERSARIAL_LOSSES["hinge"]
 
 
 def softplus(x):
@@ -32,7 +35,7 @@ def test_cross_entropy_of_a_sure_judgement_is_finite_and_float32():
 
 def test_discriminator_of_pairs():
     real, wrong, fake = jnp.full(4, 1.0), jnp.full(3, 2.0), jnp.full(4, -3.0)
-    terms = objectives.discriminator(real, wrong, fake)
+    terms = objectives.discriminator(PUBLISHED, real, wrong, fake)
     np.testing.assert_allclose(terms["d_loss_real"], softplus(-1), rtol=1e-6)
     np.testing.assert_allclose(terms["d_loss_wrong"], softplus(2), rtol=1e-6)
     np.testing.assert_allclose(terms["d_loss_fake"], softplus(-3), rtol=1e-5)
@@ -42,7 +45,7 @@ def test_discriminator_of_pairs():
 
 def test_discriminator_with_the_unconditional_head():
     one = jnp.ones(4)
-    terms = objectives.discriminator(one, 2 * one, -3 * one, 4 * one, -5 * one)
+    terms = objectives.discriminator(PUBLISHED, one, 2 * one, -3 * one, 4 * one, -5 * one)
     real, fake = (softplus(-1) + softplus(-4)) / 2, (softplus(-3) + softplus(-5)) / 2
     np.testing.assert_allclose(terms["d_loss_real"], real, rtol=1e-6)
     np.testing.assert_allclose(terms["d_loss_fake"], fake, rtol=1e-5)
@@ -50,15 +53,47 @@ def test_discriminator_with_the_unconditional_head():
 
 
 def test_undecided_discriminators_lose_two_logarithms_of_two():
-    np.testing.assert_allclose(objectives.discriminator(*[ZERO] * 3)["d_loss"], 2 * LOG2, rtol=1e-6)
-    np.testing.assert_allclose(objectives.discriminator(*[ZERO] * 5)["d_loss"], 2 * LOG2, rtol=1e-6)
+    np.testing.assert_allclose(
+        objectives.discriminator(PUBLISHED, *[ZERO] * 3)["d_loss"], 2 * LOG2, rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        objectives.discriminator(PUBLISHED, *[ZERO] * 5)["d_loss"], 2 * LOG2, rtol=1e-6
+    )
 
 
 def test_generator_is_non_saturating_and_adds_the_unconditional_head():
-    np.testing.assert_allclose(objectives.generator(ZERO), LOG2, rtol=1e-6)
-    np.testing.assert_allclose(objectives.generator(ZERO, ZERO), 2 * LOG2, rtol=1e-6)
-    gradient = jax.grad(objectives.generator)(jnp.array([-20.0]))
+    np.testing.assert_allclose(objectives.generator(PUBLISHED, ZERO), LOG2, rtol=1e-6)
+    np.testing.assert_allclose(objectives.generator(PUBLISHED, ZERO, ZERO), 2 * LOG2, rtol=1e-6)
+    gradient = jax.grad(lambda logits: objectives.generator(PUBLISHED, logits))(jnp.array([-20.0]))
     np.testing.assert_allclose(gradient, [-1.0], rtol=1e-6)
+
+
+def test_hinge_counts_logits_inside_the_margin_alone():
+    real, wrong, fake = jnp.array([2.0, 0.5]), jnp.array([-3.0, 0.0]), jnp.array([-0.5, 1.0])
+    terms = objectives.discriminator(HINGE, real, wrong, fake)
+    np.testing.assert_allclose(terms["d_loss_real"], 0.25)
+    np.testing.assert_allclose(terms["d_loss_wrong"], 0.5)
+    np.testing.assert_allclose(terms["d_loss_fake"], 1.25)
+    np.testing.assert_allclose(terms["d_loss"], 0.25 + (0.5 + 1.25) / 2)
+    np.testing.assert_allclose(objectives.generator(HINGE, fake), -0.25)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("r1", 12.5), ("matching_aware", 2 * 25.0**3)])
+def test_penalties_of_a_linear_score_are_those_of_its_slope(name, expected):
+    """‖∇D‖² is 3² by the image and 4² by the condition."""
+    score = lambda image, condition: 3 * image[:, 0, 0, 0] + 4 * condition[:, 0]
+    image, condition = jnp.ones((2, 2, 2, 3)), jnp.ones((2, 5))
+    np.testing.assert_allclose(objectives.PENALTIES[name](score, image, condition), expected)
+
+
+@pytest.mark.parametrize("name", objectives.PENALTIES)
+def test_a_flat_score_has_no_penalty_and_a_finite_gradient(name):
+    def penalty(slope):
+        score = lambda image, condition: slope * (image.sum((1, 2, 3)) + condition.sum(1))
+        return objectives.PENALTIES[name](score, jnp.ones((2, 2, 2, 3)), jnp.ones((2, 5)))
+
+    value, gradient = jax.value_and_grad(penalty)(0.0)
+    assert value == 0 and np.isfinite(gradient)
 
 
 def test_matching_is_one_minus_cosine():

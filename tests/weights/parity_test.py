@@ -19,12 +19,15 @@ import pytest
 from flax import linen as nn
 
 from stackgan_jax.models import convolution, layers, stage1, stage2
+from stackgan_jax.models.discriminator import Discriminator
+from stackgan_jax.models.layers import LayerOptions
 from stackgan_jax.training import gan, objectives
 from stackgan_jax.weights import name_tables
 
 DATA = Path(__file__).parents[1] / "data"
 RATE = 2e-4
-COCO = {"unbiased_variance": True, "truncated_init": False, "condition": 8}
+PUBLISHED = objectives.ADVERSARIAL_LOSSES["published"]
+COCO = {"options": LayerOptions(unbiased_variance=True, truncated_init=False), "condition": 8}
 COCO_GENERATOR = {**COCO, "features": 8, "condition_slope": 0.0, "log_variance": True}
 COCO_DISCRIMINATOR = {
     **COCO,
@@ -43,9 +46,11 @@ COCO_STAGE1 = stage1.Generator(
 )
 BIRDS = {
     "g_net": stage1.Generator(features=8, condition=8),
-    "d_net": stage1.Discriminator(features=4, condition=8),
+    "d_net": Discriminator(features=4, condition=8),
     "hr_g_net": stage2.Generator(features=8, condition=8),
-    "hr_d_net": stage2.Discriminator(features=4, condition=8),
+    "hr_d_net": Discriminator(
+        size=256, features=4, condition=8, linear_before_last=False, reduce_kernel=1
+    ),
 }
 
 
@@ -88,13 +93,16 @@ class Run:
         self.random = np.random.RandomState(self.meta["seed"])
         self.embedding = self.golden["in_embedding"]
         second = self.golden.get("in_eps_hr", self.golden.get("in_eps_stage2"))
-        self.noise = gan.Noise(
-            self.golden["in_z"], self.golden["in_eps"], second if self.stage == 2 else None
-        )
+        epsilons = (self.golden["in_eps"], second)[: self.stage]
+        self.noise = gan.Noise(self.golden["in_z"], epsilons)
 
     def iterate(self, **wrong):
         """Keeps the state after 0, 1, 2 and 3 iterations and the metrics of four."""
-        update = compiled(functools.partial(self.game.update, **wrong))
+        update = compiled(
+            lambda state, image, embedding, noise: self.game.update(
+                state, gan.Batch(image, embedding, **wrong), noise
+            )
+        )
         self.states, self.metrics = [self.state], []
         for _ in range(4):
             state, metrics = update(self.states[-1], self.images, self.embedding, self.noise)
@@ -124,10 +132,10 @@ def tensorflow_run(stage):
     # test_tensorflow_stage1_image_of_two.
     image = {"params": {}, "batch_stats": {"image": run.golden.get("train_lr_fake")}}
     run.game = gan.Gan(
-        BIRDS[run.g], BIRDS[run.d], prior=StoredImage() if stage == 2 else None, z_features=10
+        BIRDS[run.g], BIRDS[run.d], priors=(StoredImage(),) if stage == 2 else (), z_features=10
     )
     run.state = compiled(run.game.start)(
-        run.variables[run.g], run.variables[run.d], image if stage == 2 else None
+        run.variables[run.g], run.variables[run.d], (image,) if stage == 2 else ()
     )
     run.iterate(wrong_image=wrong)
     return run
@@ -138,11 +146,15 @@ def pytorch_run(stage):
     torch = pytest.importorskip("torch")
     run = Run(f"pt_stage{stage}")
     if stage == 1:
-        discriminator = stage1.Discriminator(linear_before_last=False, **COCO_DISCRIMINATOR)
+        discriminator = Discriminator(linear_before_last=False, **COCO_DISCRIMINATOR)
         run.generators = {"": COCO_STAGE1}
     else:
-        discriminator = stage2.Discriminator(
-            reduce_kernel=3, unconditional_head=True, **COCO_DISCRIMINATOR
+        discriminator = Discriminator(
+            size=256,
+            linear_before_last=False,
+            reduce_kernel=3,
+            unconditional_head=True,
+            **COCO_DISCRIMINATOR,
         )
         generator = stage2.Generator(residual_blocks=2, **COCO_GENERATOR)
         run.generators = {"": generator, "STAGE1_G.": COCO_STAGE1}
@@ -158,12 +170,14 @@ def pytorch_run(stage):
     run.game = gan.Gan(
         run.generators[""],
         discriminator,
-        prior=COCO_STAGE1 if stage == 2 else None,
+        priors=(COCO_STAGE1,) if stage == 2 else (),
         z_features=10,
         mismatch=gan.SHIFTED_TEXT,
         truncated_epsilon=False,
     )
-    run.state = compiled(run.game.start)(run.g[""], run.d[""], run.g.get("STAGE1_G."))
+    run.state = compiled(run.game.start)(
+        run.g[""], run.d[""], tuple(run.g[k] for k in run.generators if k)
+    )
     run.iterate()
     return run
 
@@ -171,10 +185,10 @@ def pytorch_run(stage):
 @functools.partial(compiled, static_argnums=0)
 def training_forward(game, state, embedding, noise, real):
     """By batch statistics: image, μ, log σ, and of a D with projection the logits (real, fake)."""
-    inputs = (embedding, noise.z, noise.epsilon)
-    if game.prior is not None:
-        (small, _, _), _ = game.prior.apply(state.prior, *inputs, True, mutable=["batch_stats"])
-        inputs = (small, embedding, noise.stage2_epsilon)
+    inputs = (embedding, noise.z, noise.epsilons[0])
+    for prior, frozen in zip(game.priors, state.priors, strict=True):
+        (small, _, _), _ = prior.apply(frozen, *inputs, True, mutable=["batch_stats"])
+        inputs = (small, embedding, noise.epsilons[1])
     apply = functools.partial(game.generator.apply, variables(state.generator))
     (image, mu, log_sigma), _ = apply(*inputs, True, mutable=["batch_stats"])
     if not game.discriminator.project:
@@ -189,7 +203,7 @@ def training_forward(game, state, embedding, noise, real):
 
 @functools.partial(compiled, static_argnums=0)
 def generate(game, state, embedding, noise):
-    return game.generate(state, embedding, *noise, use_ema=False)
+    return game.generate(state, embedding, noise, use_ema=False)
 
 
 def variables(net):
@@ -244,8 +258,8 @@ def test_tensorflow_stage1_inference():
 
 def test_tensorflow_stage2_inference():
     run = tensorflow_run(2)
-    game = gan.Gan(BIRDS["hr_g_net"], BIRDS["hr_d_net"], prior=BIRDS["g_net"])
-    state = run.state.replace(prior=run.variables["g_net"])
+    game = gan.Gan(BIRDS["hr_g_net"], BIRDS["hr_d_net"], priors=(BIRDS["g_net"],))
+    state = run.state.replace(priors=(run.variables["g_net"],))
     drawn = generate(game, state, run.embedding, run.noise)
     close(drawn["stage1"], run.golden["test_fake"], 1e-4)
     close(thinned(drawn["stage2"]), run.golden["test_hr_fake"], 1e-4)
@@ -261,7 +275,9 @@ def test_tensorflow_stage1_image_of_two():
     """
     run = tensorflow_run(2)
     apply = functools.partial(BIRDS["g_net"].apply, train=True, mutable=["batch_stats"])
-    (image, _, _), _ = compiled(apply)(run.variables["g_net"], run.embedding, *run.noise[:2])
+    (image, _, _), _ = compiled(apply)(
+        run.variables["g_net"], run.embedding, run.noise.z, run.noise.epsilons[0]
+    )
     close(image, run.golden["train_lr_fake"], 1e-3)
 
 
@@ -278,7 +294,7 @@ def test_tensorflow_training_forward_and_losses(stage):
     for name in ("d_loss", "d_loss_real", "d_loss_wrong", "d_loss_fake"):
         close(run.metrics[0][name], run.golden[f"loss_{prefix}{name}"], 1e-4)
     close(run.metrics[0]["learning_rate"], run.golden[f"loss_{prefix}g_learning_rate"], 1e-6)
-    kl, fake = objectives.kl(mu, log_sigma), objectives.generator(fake)
+    kl, fake = objectives.kl(mu, log_sigma), objectives.generator(PUBLISHED, fake)
     close(run.metrics[0]["kl"], kl, 1e-6)
     close(fake + 2 * kl, run.golden[f"loss_{prefix}g_loss"], 1e-4)
     if stage == 1:
@@ -295,7 +311,7 @@ def tensorflow_trajectory(run):
         _, mu, log_sigma, (_, fake) = training_forward(
             run.game, state, run.embedding, run.noise, run.images
         )
-        g_loss.append(objectives.generator(fake) + 2 * objectives.kl(mu, log_sigma))
+        g_loss.append(objectives.generator(PUBLISHED, fake) + 2 * objectives.kl(mu, log_sigma))
     return d_loss, g_loss
 
 
@@ -354,7 +370,7 @@ def test_pytorch_inference(stage):
         close(drawn["stage1"], run.golden["eval_stage1_fake"], 1e-4)
     augment = layers.ConditioningAugmentation(8, slope=0.0, log_variance=True)
     own = {"params": run.g[""]["params"]["conditioning"]}
-    _, mu, log_sigma = augment.apply(own, run.embedding, run.noise.epsilon)
+    _, mu, log_sigma = augment.apply(own, run.embedding, run.noise.epsilons[0])
     close(mu, run.golden["eval_mu"], 1e-4)
     close(2 * log_sigma, run.golden["eval_logvar"], 1e-4)
 
@@ -427,7 +443,7 @@ PRINTED = {
 
 
 def pytorch_arrays(run, state):
-    g = {"": variables(state.generator), "STAGE1_G.": state.prior}
+    g = {"": variables(state.generator), "STAGE1_G.": next(iter(state.priors), None)}
     d = {"": variables(state.discriminator)}
     named = {"g/": name_tables.to_pytorch(g, run.generators)}
     named["d/"] = name_tables.to_pytorch(d, run.discriminators)

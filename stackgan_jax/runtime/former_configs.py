@@ -1,0 +1,34 @@
+"""Configs of runs made by earlier versions, brought to today's form."""
+
+from typing import Any
+
+# Builder names that data sets had beside the names that configs take.
+DATA_SETS = {"cub200": "birds", "oxford102": "flowers", "coco2014": "coco"}
+# Fields that came later, with the values that earlier versions had built in.
+LATER: dict[str, dict[str, Any]] = {
+    "discriminator": {"network": "matching_aware", "reduce_kernel": 0, "linear_before_last": False},
+    "training": {
+        "adversarial": "published",
+        "penalty": "",
+        "penalty_weight": 1.0,
+        "matching_weight": 0.0,
+        "consistency_weight": 0.0,
+    },
+}
+
+
+def upgrade(config: dict[str, Any]) -> dict[str, Any]:
+    """Adds what a config of an earlier version lacks, and returns the same dictionary."""
+    if "kind" not in config:
+        for value in config.values():
+            if isinstance(value, dict):
+                upgrade(value)
+    data = config.get("data", {})
+    if "name" in data:
+        data["name"] = DATA_SETS.get(data["name"], data["name"])
+    if "generator" in config:
+        config["generator"].setdefault("network", config["kind"])
+        for part, fields in LATER.items():
+            for name, value in fields.items():
+                config[part].setdefault(name, value)
+    return config

@@ -1,0 +1,173 @@
+"""A stage's training: its game, its data, its text encoder and its previews (StackGAN, sec. 3)."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from stackgan_jax import text
+from stackgan_jax.data import augment, batches, images, input_pipeline
+from stackgan_jax.models import convolution
+from stackgan_jax.runtime import configuration, mesh, paths
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text import scorer
+from stackgan_jax.training import fused_steps, objectives
+from stackgan_jax.training.game import adopt_priors, build, title
+from stackgan_jax.training.gan import Gan
+from stackgan_jax.training.learner import Learner, Preview
+
+PREVIEW_CAPTIONS = 8
+
+
+def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
+    """Makes the learner of a stage.
+
+    The text encoder and the earlier stages are copied into the run, which then stands alone.
+
+    Args:
+        config: of a stage.
+        workdir: of the run.
+        devices: that share the batch.
+
+    Raises:
+        UserError: the data, the text encoder or the stage before are missing or unfit.
+    """
+    prior_configs, priors = adopt_priors(config, workdir)
+    encoder = _own_encoder(config, workdir, priors)
+    game = _matched(build(config, prior_configs), encoder, workdir)
+    size = augment.load_size(game.size)
+    split = input_pipeline.load(config.data, "train", size)
+    input_pipeline.claim(split, workdir)
+    if encoder.trainable:
+        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
+    embeddings = input_pipeline.embed_captions(split, encoder)
+    captions = preview_captions(input_pipeline.load(config.data, "test", size))
+    source = batches.image_text(
+        split.images,
+        split.labels,
+        embeddings,
+        config.batch_size,
+        config.captions_per_image,
+        config.seed,
+    )
+    key = jax.random.key(config.seed)
+    compiled = fused_steps.compiled(
+        config,
+        devices,
+        source,
+        lambda key, priors: game.init(key, encoder.width, priors),
+        lambda state, batch: game.step(state, batch, key),
+        key,
+        priors,
+    )
+    init = compiled.pop("init")
+    return Learner(
+        **compiled,
+        init=lambda key: init(key, priors),
+        parameters=parameters,
+        preview=previewer(config, game, captions, encoder.embed(captions), devices),
+    )
+
+
+def parameters(state: Any) -> dict[str, Any]:
+    """The networks under training, for the overview of their parameters."""
+    return {
+        "Generator": state.generator.params,
+        "Discriminator": state.discriminator.params,
+    }
+
+
+def _own_encoder(config: ConfigDict, workdir: Path, priors: tuple[Any, ...] | None) -> text.Encoder:
+    """The run's own text encoder, copied from `config.text_encoder` when the run begins.
+
+    Raises UserError when that is missing, or not the one of the earlier stages.
+    """
+    own = workdir / text.DIRECTORY
+    # What a start that failed has copied may be of another config.
+    if not (own.exists() and configuration.has_begun(workdir)) and jax.process_index() == 0:
+        if priors:
+            kernel = priors[0]["params"]["conditioning"]["dense"]["kernel"]
+            previous = config[configuration.previous_stage(config)]
+            text.require_of_stage1(config.text_encoder, previous, len(kernel))
+        text.copy_encoder(config.text_encoder, own)
+    mesh.wait_for_all_processes("text encoder")
+    return text.load_encoder(own)
+
+
+def _matched(game: Gan, encoder: text.Encoder, workdir: Path) -> Gan:
+    """The game with the run's image tower as matcher, if its config asks for one."""
+    if "matching" not in game.weights:
+        return game
+    pair = scorer.load(workdir / text.DIRECTORY)
+    if game.size % pair.image_size:
+        raise UserError(
+            f"config.training.matching_weight needs pictures whose size is a multiple of the image "
+            f"tower's {pair.image_size} pixels, not {game.size}; set it to 0, or train the text "
+            "encoder with another config.joint.image_size."
+        )
+    return dataclasses.replace(game, matcher=matcher(pair, encoder))
+
+
+def matcher(pair: scorer.Towers, encoder: text.Encoder) -> Callable[..., jax.Array]:
+    """Returns the distance of pictures from the sentences that they were drawn for.
+
+    Args:
+        pair: scores captions against pictures.
+        encoder: the run's; its embeddings are converted to those that the image tower knows.
+
+    Returns:
+        (image `[b, s, s, 3]` float32 in [-1, 1], embedding `[b, width]`, key) → scalar, by
+        `objectives.matching`, of pictures disturbed by `augment.disturb`.
+    """
+    scale = pair.encoder.scale / encoder.scale
+    shift = (encoder.shift - pair.encoder.shift) * np.float32(pair.encoder.scale)
+
+    def distance(image: jax.Array, embedding: jax.Array, key: jax.Array) -> jax.Array:
+        seen = augment.disturb(key, image.astype(jnp.float32), pair.image_size)
+        embedded = pair.image.apply({"params": pair.params}, seen)
+        return objectives.matching(embedded, embedding * scale + shift)
+
+    return distance
+
+
+def preview_captions(test: input_pipeline.Split) -> list[str]:
+    """Captions of as many classes as possible.
+
+    They are not all the first of their picture, because that may be only a name.
+    """
+    _, first = np.unique(test.labels, return_index=True)
+    others = np.setdiff1d(np.arange(len(test)), first)
+    chosen = [*first, *others][:PREVIEW_CAPTIONS]
+    captions = [test.captions[i] for i in chosen]
+    return [several[n % len(several)] for n, several in enumerate(captions)]
+
+
+def previewer(
+    config: ConfigDict,
+    game: Gan,
+    captions: Sequence[str],
+    embedding: np.ndarray,
+    devices: jax.sharding.Mesh,
+) -> Callable[[Any], Preview]:
+    """Returns what draws these captions, with embeddings `[n, t]` and noise that stays the same."""
+    noise = game.noise(jax.random.key(config.seed), len(captions))
+    draw = jax.jit(
+        lambda state: game.generate(state, embedding, noise),
+        out_shardings=mesh.replicated(devices),
+        compiler_options=convolution.compiler_options(),
+    )
+
+    def preview(state: Any) -> Preview:
+        drawn = {name: images.to_uint8(batch) for name, batch in draw(state).items()}
+        return Preview(
+            rows=list(zip(*drawn.values(), strict=True)),
+            captions=captions,
+            headings=[title(name) for name in drawn],
+        )
+
+    return preview

@@ -1,0 +1,121 @@
+"""The config that every stage starts from; files in configs/ change what is theirs."""
+
+from ml_collections import ConfigDict
+
+from stackgan_jax.data import registry
+from stackgan_jax.models import presets
+from stackgan_jax.runtime import configuration
+
+# What each published program does besides its networks (StackGAN's two programs).
+_TRAINING = {
+    "tensorflow": {"mismatch": "other_class_image", "truncated_epsilon": True},
+    "pytorch": {"mismatch": "shifted_text", "truncated_epsilon": False},
+}
+_CAPTIONS_PER_IMAGE = {"tensorflow": 4, "pytorch": 1}
+
+
+def create(number: int, dataset: str) -> ConfigDict:
+    """Makes a stage's config with the networks of a published program.
+
+    Widths and schedule are for the small embedded data set.
+
+    Args:
+        number: of the stage: 1, 2, 3 …
+        dataset: a name of `registry.DATA_SETS`; it chooses the published program, the TensorFlow
+            program if the data set belongs to neither.
+
+    Raises:
+        UserError: the data set is unknown.
+    """
+    data = registry.config(dataset)
+    program = registry.DATA_SETS[dataset].program or "tensorflow"
+    suffix = "" if dataset == "synthetic_birds" else f"-{dataset}"
+    network = "stage1" if number == 1 else "stage2"
+    size = 16 * 4**number
+    config = ConfigDict(
+        {
+            "kind": f"stage{number}",
+            "name": f"stage{number}{suffix}",
+            "dataset": dataset,
+            "seed": 0,
+            "data": data,
+            # Runs that this one needs; they are copied into it, so that it then stands alone.
+            "text_encoder": f"runs/text_encoder{suffix}",
+            "captions_per_image": _CAPTIONS_PER_IMAGE[program],  # whose embeddings are averaged
+            "generator": {
+                "network": network,
+                **presets.generator(program, network),
+                "features": presets.FEATURES[program]["generator"],
+                "condition": 128,
+                "dtype": "float32",
+            },
+            "discriminator": {
+                "network": "matching_aware",
+                **presets.discriminator(program, network),
+                "size": size,
+                "features": presets.FEATURES[program]["discriminator"],
+                "condition": 128,
+                "dtype": "float32",
+            },
+            "training": {
+                "z_features": 100,
+                "adversarial": "published",  # or hinge
+                "penalty": "",  # of the discriminator's gradient: r1, matching_aware, "" for none
+                "penalty_weight": 1.0,
+                "kl_weight": 2.0,
+                "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
+                "consistency_weight": 0.0,  # of the earlier image's distance; not in the paper
+                **_TRAINING[program],
+                "epsilon_scale": 1.0,
+                "generator_learning_rate": 2e-4,
+                "discriminator_learning_rate": 2e-4,
+                "halve_every": 5_000,
+                "ema_decay": 0.999,
+                "flip": True,  # mirror the real images at random
+                "rematerialise": False,  # less memory, more time
+                "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
+            },
+            "batch_size": 64,
+            "steps": 20_000,
+            "steps_per_dispatch": 0,  # 0: the best for the device
+            "shard_state": False,  # True: parameters and optimiser split over the devices
+            "log_every": 50,
+            "preview_every": 100,
+            "save_every": 500,
+            "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
+            "eval": configuration.evaluation(),
+        }
+    )
+    if number == 1:
+        config.generator.size = size
+    else:
+        config[f"stage{number - 1}"] = f"runs/stage{number - 1}{suffix}"
+    return config
+
+
+def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:
+    """Widths and schedule for some thousand pictures, and a light KL term.
+
+    A light KL term lets short training follow captions.
+    """
+    config.generator.features, config.discriminator.features = generator, discriminator
+    config.training.update(kl_weight=1.0, halve_every=10_000)
+    config.update(steps=30_000, preview_every=500, save_every=500)
+
+
+def published_schedule(
+    config: ConfigDict, *, batch_size: int, epochs: int, halve_every: int, save_every: int
+) -> None:
+    """A published program's schedule.
+
+    Args:
+        config: of a data set that the program was published for.
+        batch_size: of the program.
+        epochs: that it trains.
+        halve_every: epochs between halvings of the learning rates.
+        save_every: epochs between saves and previews.
+    """
+    epoch = registry.DATA_SETS[config.dataset].images // batch_size
+    config.training.halve_every = halve_every * epoch
+    config.update(batch_size=batch_size, steps=epochs * epoch)
+    config.preview_every = config.save_every = save_every * epoch
