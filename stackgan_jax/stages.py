@@ -57,7 +57,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
                 stage.stage1 = str(workdir / "stage1")
             _say(f"\n== {number}/{len(ORDER)} {stage.name}")
             if kind == "stage1" and jax.process_count() == 1 and isinstance(workdir, Path):
-                beside.enter_context(build.classifier_ahead(stage.data, workdir / "report"))
+                beside.enter_context(build.classifier_in_background(stage.data, workdir / "report"))
             with _of_stage(kind):
                 train(stage, workdir / kind, in_training)
         note(workdir, config)
