@@ -1,5 +1,7 @@
-"""The report of a run: what it draws for unseen captions, how correct that is, and how it was
-trained (StackGAN, sec. 4)."""
+"""The report of a run: its pictures for unseen captions, how correct they are, and its training.
+
+Source: StackGAN, sec. 4.
+"""
 
 import contextlib
 import functools

@@ -1,5 +1,4 @@
-"""Several runs compared: one table of their scores, and curves of each metric against steps and
-training time."""
+"""Several runs compared: a table of scores, and curves against steps and training time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

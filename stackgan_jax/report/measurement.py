@@ -1,5 +1,7 @@
-"""What a report measures: attributes in the pictures of unseen captions, and their distance from
-the training images (StackGAN, sec. 4)."""
+"""What a report measures: attributes in drawn pictures, and their distance from training images.
+
+Source: StackGAN, sec. 4. The pictures are drawn for captions of the test split.
+"""
 
 import dataclasses
 import functools

@@ -1,5 +1,7 @@
-"""The training images nearest to pictures, which show that drawn pictures are no copies
-(StackGAN, sec. 4.2)."""
+"""The training images nearest to pictures, which show that drawn pictures are no copies.
+
+Source: StackGAN, sec. 4.2.
+"""
 
 import dataclasses
 

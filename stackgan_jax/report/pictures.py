@@ -1,5 +1,7 @@
-"""The pictures of a report: drawn for unseen captions, with other noise, and between two captions
-(StackGAN, sec. 4)."""
+"""The pictures of a report: of unseen captions, with other noise, and between two captions.
+
+Source: StackGAN, sec. 4.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
