@@ -68,7 +68,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
             _say(f"\n== {number}/{len(stages)} {stage.name}")
             first = configuration.is_stage(stage) and not configuration.previous_stage(stage)
             if first and jax.process_count() == 1 and isinstance(workdir, Path):
-                aside.enter_context(build.classifier_ahead(stage.data, workdir / "report"))
+                aside.enter_context(build.classifier_in_background(stage.data, workdir / "report"))
             with _options_of(stage.kind):
                 _train(stage, workdir / stage.kind)
         note(workdir, config)

@@ -1,11 +1,8 @@
-"""Several runs side by side: one table of their scores, and curves of each metric against steps and
-training time."""
+"""Several runs compared: a table of scores, and curves against steps and training time."""
 
-import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -13,85 +10,116 @@ from stackgan_jax import sample
 from stackgan_jax.evaluation import evaluate, protocols, records
 from stackgan_jax.evaluation.metrics import BETTER
 from stackgan_jax.evaluation.records import Record
-from stackgan_jax.evaluation.runs import Evaluation, publish
+from stackgan_jax.evaluation.runs import publish
 from stackgan_jax.evaluation.stamps import TITLES, Score, number
-from stackgan_jax.report import curves
-from stackgan_jax.report.style import STYLE
+from stackgan_jax.report.curves import Chart, binned
+from stackgan_jax.report.facts import Log, read_log
+from stackgan_jax.report.rendering import render
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.checkpoint import saved_steps
 
-MOST = 6  # runs that a plot can tell apart
+MOST = 6  # the most runs whose curves a chart can distinguish
 
 Runs = Mapping[str, Sequence[Record]]  # workdir → its evaluations by one protocol, oldest first
 
 
+class Cell(NamedTuple):
+    """A score in the table, and whether it is the best of its metric."""
+
+    text: str
+    best: bool
+
+
 def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) -> None:
-    """Draws one table and one plot of runs, evaluating each newest checkpoint that has not been.
+    """Writes a page with one table and the curves of several runs, and prints the table.
 
-    A run's own metrics.json is taken for a checkpoint that was evaluated by the same protocol.
-    """
-    found = [sample.find_run(workdir) for workdir in workdirs]
-    require_plottable([paths.absolute(directory) for directory, _ in found])
-    if not output.parent.is_dir():
-        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
-    for directory, _ in found:
-        evaluate.require_checkpoint(directory)  # of all, before the first is evaluated
-    by_run, logs = {}, {}
-    for directory, config in found:
-        protocol = protocols.resolve(evaluate.settings_of(directory, given))
-        evaluated = evaluate.evaluated(directory, protocol)
-        newest = saved_steps(directory / "checkpoints")[-1:]
-        if not any([r.step] == newest and evaluate.has_fid_if(protocol, r) for r in evaluated):
-            publish(*_newest(directory, config, given))
-            evaluated = evaluate.evaluated(directory, protocol)
-        by_run[str(directory)], logs[str(directory)] = evaluated, read_log(directory)
-    records.save(output, page(by_run, logs))
-    print(f"{text(by_run)}\n\nTable and curves: {output}", flush=True)
-
-
-def _newest(
-    directory: Path, config: ConfigDict, given: Mapping[str, Any]
-) -> tuple[Evaluation, Record]:
-    evaluation = evaluate.prepared(directory, config, given)
-    return evaluation, evaluation.of(sample.load(directory))
-
-
-def page(runs: Runs, logs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """The comparison as HTML.
+    The newest checkpoint of each run is evaluated first, unless the run's metrics.json already
+    has an evaluation of it by the same protocol.
 
     Args:
-      runs: with at least one evaluation each.
-      logs: workdir → the lines of its metrics.jsonl, which know when each step was done.
+        workdirs: of the runs, at most MOST.
+        given: evaluation settings of the command line.
+        output: path of the page.
+
+    Raises:
+        UserError: a workdir has no run or no checkpoint or is given twice, there are too many
+            workdirs, or `output` can't be written.
+    """
+    found = [sample.find_run(workdir) for workdir in workdirs]
+    _require_distinct([paths.absolute(directory) for directory, _ in found])
+    if not output.parent.is_dir():
+        raise UserError(
+            f"--output={output} can't be written: the folder {output.parent} does not exist; "
+            "create it, or choose another path."
+        )
+    for directory, _ in found:
+        evaluate.require_checkpoint(directory)  # for all runs, before the first is evaluated
+    runs = {str(directory): _evaluations(directory, config, given) for directory, config in found}
+    logs = {str(directory): read_log(directory) for directory, _ in found}
+    records.save(output, page(runs, logs))
+    print(f"{text(runs)}\n\nTable and curves: {output}", flush=True)
+
+
+def _require_distinct(directories: Sequence[Path]) -> None:
+    if len(directories) > MOST:
+        raise UserError(
+            f"At most {MOST} runs can be compared at once, not {len(directories)}; give fewer "
+            "--workdir."
+        )
+    if len(set(directories)) < len(directories):
+        raise UserError("A run was given twice; give each --workdir once.")
+
+
+def _evaluations(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> list[Record]:
+    """A run's evaluations by the given protocol; evaluates the newest checkpoint if needed."""
+    protocol = protocols.resolve(evaluate.settings_of(directory, given))
+    evaluated = evaluate.evaluated(directory, protocol)
+    newest = saved_steps(directory / "checkpoints")[-1]
+    if any(r.step == newest and evaluate.has_fid_if(protocol, r) for r in evaluated):
+        return evaluated
+    evaluation = evaluate.prepared(directory, config, given)
+    publish(evaluation, evaluation.of(sample.load(directory)))
+    return evaluate.evaluated(directory, protocol)
+
+
+def page(runs: Runs, logs: Mapping[str, Log]) -> str:
+    """Returns the comparison as HTML.
+
+    Args:
+        runs: with at least one evaluation each.
+        logs: workdir → the run's log, which contains the training time of each step.
     """
     names = _metrics(runs)
-    protocol = next(iter(runs.values()))[-1].protocol
-    charts = "".join(_charts(name, runs, logs) for name in names)
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Comparison of {len(runs)} runs</title><style>{STYLE}</style></head><body><main>"
-        f"<h1>{len(runs)} runs compared</h1>"
-        f"<p>Protocol “{html.escape(protocol)}”, the newest evaluated checkpoint of each.</p>"
-        f"{_table(runs, names)}<h2>On the way</h2>{charts}"
-        f"<h2>Stamps</h2>{_stamps(runs)}</main></body></html>\n"
+    return render(
+        "comparison.html",
+        protocol=next(iter(runs.values()))[-1].protocol,
+        runs=runs,
+        metrics=[(TITLES[name], BETTER[name]) for name in names],
+        rows={run: [_cell(runs, run, name) for name in names] for run in runs},
+        warnings=_warnings(runs),
+        charts=[_charts(name, runs, logs) for name in names],
     )
 
 
 def text(runs: Runs) -> str:
-    """The table for the terminal."""
+    """Returns the table for the terminal."""
     names = _metrics(runs)
     rows = [("run", "step", *(TITLES[name] for name in names))]
-    for run, found in runs.items():
-        scores = [found[-1].scores.get(name) for name in names]
-        rows.append((run, f"{found[-1].step:,}", *(_figure(runs, s) if s else "–" for s in scores)))
+    for run, evaluations in runs.items():
+        scores = [evaluations[-1].scores.get(name) for name in names]
+        figures = [_figure(runs, score) if score else "–" for score in scores]
+        rows.append((run, f"{evaluations[-1].step:,}", *figures))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     return "\n".join([*(line.rstrip() for line in lines), *_warnings(runs)])
 
 
-def seconds_at(log: Sequence[Mapping[str, float]], step: int) -> float | None:
-    """Seconds of training until `step`, between the two lines of the log around it."""
+def seconds_at(log: Log, step: int) -> float | None:
+    """Returns the training time until `step`, interpolated between two lines of the log.
+
+    Returns None for a step outside the log.
+    """
     before = [line for line in log if line["step"] <= step]
     after = [line for line in log if line["step"] >= step]
     if not before or not after:
@@ -100,31 +128,19 @@ def seconds_at(log: Sequence[Mapping[str, float]], step: int) -> float | None:
     return a if x == y else a + (b - a) * (step - x) / (y - x)
 
 
-def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines of a run's metrics.jsonl."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def require_plottable(runs: Sequence[Path]) -> None:
-    """Raises UserError for more runs than a plot can tell apart, or one run twice."""
-    if len(runs) > MOST:
-        raise UserError(f"At most {MOST} runs can be compared at once, not {len(runs)}.")
-    if len(set(runs)) < len(runs):
-        raise UserError("A run was given twice; give each --workdir once.")
+def _newest_scores(runs: Runs, name: str) -> list[Score]:
+    scores = (evaluations[-1].scores.get(name) for evaluations in runs.values())
+    return [score for score in scores if score]
 
 
 def _metrics(runs: Runs) -> list[str]:
-    """Those that at least one of the newest evaluations has."""
-    return [n for n in TITLES if any(n in found[-1].scores for found in runs.values())]
+    """The metrics of the newest evaluations, in the order of TITLES."""
+    return [name for name in TITLES if _newest_scores(runs, name)]
 
 
 def _incomparable(runs: Runs, score: Score) -> bool:
     """Whether another run measured this metric in another way."""
-    others = (found[-1].scores.get(score.name) for found in runs.values())
-    return any(other and not score.comparable(other) for other in others)
+    return any(not score.comparable(other) for other in _newest_scores(runs, score.name))
 
 
 def _figure(runs: Runs, score: Score) -> str:
@@ -133,66 +149,44 @@ def _figure(runs: Runs, score: Score) -> str:
 
 
 def _warnings(runs: Runs) -> list[str]:
-    scores = [score for found in runs.values() for score in found[-1].scores.values()]
-    marked = dict.fromkeys(TITLES[s.name] for s in scores if _incomparable(runs, s))
+    marked = [
+        TITLES[name]
+        for name in _metrics(runs)
+        if any(_incomparable(runs, score) for score in _newest_scores(runs, name))
+    ]
     if not marked:
         return []
-    return [f"* not comparable, for the runs measured it in different ways: {', '.join(marked)}"]
+    return [f"* not comparable because the runs measured it differently: {', '.join(marked)}"]
 
 
-def _table(runs: Runs, names: Sequence[str]) -> str:
-    heads = "".join(
-        f'<th scope="col">{html.escape(TITLES[n])} {"↓" if BETTER[n] == "min" else "↑"}</th>'
-        for n in names
-    )
-    rows = ""
-    for run, found in runs.items():
-        cells = ""
-        for name in names:
-            score = found[-1].scores.get(name)
-            cells += f"<td>{_cell(runs, score) if score else '–'}</td>"
-        step = f"{found[-1].step:,}"
-        rows += f'<tr><th scope="row">{html.escape(run)}</th><td>{step}</td>{cells}</tr>'
-    notes = "".join(f'<p class="note">{html.escape(line)}</p>' for line in _warnings(runs))
-    return (
-        f'<div class="scroll"><table><thead><tr><th scope="col">Run</th><th scope="col">Step</th>'
-        f"{heads}</tr></thead><tbody>{rows}</tbody></table></div>{notes}"
-    )
+def _cell(runs: Runs, run: str, name: str) -> Cell:
+    score = runs[run][-1].scores.get(name)
+    if score is None:
+        return Cell("–", False)
+    real = "" if score.real is None else f" (real {number(name, score.real)})"
+    values = [each.value for each in _newest_scores(runs, name)]
+    best = len(values) > 1 and score.value == {"min": min, "max": max}[BETTER[name]](values)
+    return Cell(_figure(runs, score) + real, best and not _incomparable(runs, score))
 
 
-def _cell(runs: Runs, score: Score) -> str:
-    real = "" if score.real is None else f" (real {number(score.name, score.real)})"
-    best = _is_best(runs, score) and not _incomparable(runs, score)
-    figure = f"{_figure(runs, score)}{real}"
-    return f"<b>{figure}</b>" if best else figure
-
-
-def _is_best(runs: Runs, score: Score) -> bool:
-    values = [f[-1].scores[score.name].value for f in runs.values() if score.name in f[-1].scores]
-    return len(values) > 1 and score.value == {"min": min, "max": max}[BETTER[score.name]](values)
-
-
-def _charts(name: str, runs: Runs, logs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    def drawn(unit: str, x: Callable[[str, int], float | None]) -> str:
-        lines = {}
-        for run, found in runs.items():
-            points = [(x(run, r.step), r.scores[name].value) for r in found if name in r.scores]
-            lines[run] = [point for point in points if point[0]]
-        better = {"min": "lower", "max": "higher"}[BETTER[name]]
-        title = f"{TITLES[name]} ({better} is better)"
-        return curves.chart(title, lines, unit=unit, dots=True) if any(lines.values()) else ""
+def _charts(name: str, runs: Runs, logs: Mapping[str, Log]) -> list[Chart]:
+    """A metric against steps, and against minutes of training where logs contain them."""
 
     def minutes(run: str, step: int) -> float | None:
         seconds = seconds_at(logs[run], step)
         return seconds and seconds / 60
 
-    figures = drawn("step", lambda run, step: step) + drawn("minute", minutes)
-    return f'<div class="charts">{figures}</div>'
+    charts = [_chart(name, runs, "step", lambda run, step: step)]
+    charts.append(_chart(name, runs, "minute", minutes))
+    return [chart for chart in charts if any(chart.curves.values())]
 
 
-def _stamps(runs: Runs) -> str:
-    return "".join(
-        f'<details class="card"><summary>{html.escape(run)}</summary>'
-        f"<pre class=scroll>{html.escape(str(found[-1]))}</pre></details>"
-        for run, found in runs.items()
-    )
+def _chart(name: str, runs: Runs, unit: str, position: Callable[[str, int], float | None]) -> Chart:
+    """A metric over `position` of (run, step); steps without a position are left out."""
+    better = {"min": "lower", "max": "higher"}[BETTER[name]]
+    curves = {}
+    for run, evaluations in runs.items():
+        scored = [record for record in evaluations if name in record.scores]
+        points = [(position(run, record.step), record.scores[name].value) for record in scored]
+        curves[run] = binned([point for point in points if point[0]])
+    return Chart(f"{TITLES[name]} ({better} is better)", curves, unit=unit, dots=True)

@@ -16,62 +16,80 @@ from ml_collections import ConfigDict
 from stackgan_jax import sample
 from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.runtime import configuration
+from stackgan_jax.training.checkpoint import saved_steps
 
 PACKAGES = ("stackgan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+Log = Sequence[Mapping[str, float]]  # the lines of a metrics.jsonl: "step", "seconds" and scalars
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A run: which kind of learner, where, and what its metrics.jsonl tells."""
+    """A trained run.
+
+    Attributes:
+        kind: of learner: "text_encoder", "stage1" and so on.
+        folder: with config.json and checkpoints.
+        config: of the run.
+        log: of the run.
+    """
 
     kind: str
     folder: Path
     config: ConfigDict
-    log: Sequence[Mapping[str, float]]
+    log: Log
+
+    @property
+    def step(self) -> int:
+        """Step of the newest checkpoint."""
+        return saved_steps(self.folder / "checkpoints")[-1]
 
     @property
     def seconds(self) -> float:
-        """Of training, over all the times that it was stopped and went on."""
+        """Training time, the sum over all resumed parts."""
         return self.log[-1]["seconds"] if self.log else 0.0
 
 
 def find_runs(workdir: Path) -> list[Run]:
-    """The trained runs of a workdir, in the order of training; the last one draws.
+    """Returns the trained runs of a workdir in the order of training; the last one draws.
 
-    Raises UserError when none of them draws.
+    Args:
+        workdir: of a quickstart, or of a run of one stage.
+
+    Raises:
+        UserError: none of the runs draws.
     """
     path = workdir / "config.json"
     folders = []
-    if path.is_file() and "kind" not in configuration.read(path):
-        kinds = [stage.kind for stage in configuration.stages(configuration.read(path))]
-        folders = [workdir / kind for kind in kinds if _checkpoints(workdir / kind)]
-    if not any(configuration.is_stage(_run(folder).config) for folder in folders):
+    if path.is_file() and "kind" not in (config := configuration.read(path)):
+        folders = [workdir / training.kind for training in configuration.stages(config)]
+        folders = [folder for folder in folders if saved_steps(folder / "checkpoints")]
+    if not any(configuration.STAGE.fullmatch(folder.name) for folder in folders):
         folders = [sample.find_run(workdir)[0]]
-    return [_run(folder) for folder in folders]
+    configs = [configuration.read(folder / "config.json") for folder in folders]
+    return [
+        Run(config.kind, folder, config, read_log(folder))
+        for folder, config in zip(folders, configs, strict=True)
+    ]
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    """Oldest first."""
-    steps = (path for path in folder.glob("checkpoints/*") if path.name.isdigit())
-    return sorted(steps, key=lambda path: int(path.name))
-
-
-def _run(folder: Path) -> Run:
-    config = configuration.read(folder / "config.json")
-    log = folder / "metrics.jsonl"
-    lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-    return Run(config.kind, folder, config, [json.loads(line) for line in lines])
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """Returns the lines of a run's metrics.jsonl; none if the file is missing."""
+    path = folder / "metrics.jsonl"
+    if not path.is_file():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def training_seconds(runs: Sequence[Run]) -> float:
-    """Of all runs together."""
+    """Returns the training time of all runs together."""
     return sum(run.seconds for run in runs)
 
 
 def of_runs(workdir: Path, runs: Sequence[Run]) -> dict[str, Any]:
-    """Name, time and steps."""
-    newest = {run.kind: _checkpoints(run.folder)[-1] for run in runs}
-    ended = max(path.stat().st_mtime for path in newest.values())
+    """Returns name, training time and steps."""
+    newest = [run.folder / "checkpoints" / str(run.step) for run in runs]
+    ended = max(path.stat().st_mtime for path in newest)
     ended = datetime.datetime.fromtimestamp(ended, datetime.UTC)
     return {
         "name": configuration.read(workdir / "config.json").name,
@@ -80,7 +98,7 @@ def of_runs(workdir: Path, runs: Sequence[Run]) -> dict[str, Any]:
         "runs": {
             run.kind: {
                 "config": run.config.name,
-                "steps": int(newest[run.kind].name),
+                "steps": run.step,
                 "batch_size": run.config.batch_size,
                 "seconds": round(run.seconds, 1),
             }
@@ -90,7 +108,7 @@ def of_runs(workdir: Path, runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def of_data(data: ConfigDict, training: Split, test: Split) -> dict[str, Any]:
-    """Name and sizes."""
+    """Returns name and sizes of the data set."""
     classes, test_classes = set(training.labels.tolist()), set(test.labels.tolist())
     return {
         "data": {
@@ -107,7 +125,7 @@ def of_data(data: ConfigDict, training: Split, test: Split) -> dict[str, Any]:
 
 
 def of_machine() -> dict[str, Any]:
-    """Versions and devices of this process, which in a quickstart is the one that trained."""
+    """Returns versions and devices of this process; in a quickstart it is the one that trained."""
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {
         "versions": {"python": platform.python_version(), **versions},
@@ -121,8 +139,8 @@ def of_machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, which Linux tells only in /proc."""
+    """The processor's name; on Linux only /proc contains it."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,91 +1,101 @@
-"""The pictures of a report: drawn for unseen captions, and the training images nearest to them
-(StackGAN, sec. 4.2)."""
+"""The pictures of a report: of unseen captions, with other noise, and between two captions.
+
+Source: StackGAN, sec. 4.
+"""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from stackgan_jax import sample
-from stackgan_jax.data.images import resize, to_uint8
-from stackgan_jax.evaluation.unseen import centre
+from stackgan_jax.data import augment, input_pipeline
+from stackgan_jax.data.images import to_uint8
+from stackgan_jax.evaluation.unseen import Unseen
+from stackgan_jax.report.measurement import SEED, Measurement
 from stackgan_jax.sample import Sampler
 
-STRIP = 8  # pictures in a row of other noise, or between two captions
-
-
-def other_noise(sampler: Sampler, embeddings: np.ndarray, seed: int) -> np.ndarray:
-    """uint8 `[n, STRIP, s, s, 3]`: each of n embeddings drawn with STRIP different noises."""
-    drawn = sampler.draw(np.repeat(embeddings, STRIP, axis=0), seed=seed)
-    pictures = to_uint8(sample.final_images(drawn))
-    return pictures.reshape(len(embeddings), STRIP, *pictures.shape[1:])
-
-
-def between(sampler: Sampler, first: np.ndarray, last: np.ndarray, seed: int) -> np.ndarray:
-    """uint8 `[STRIP, s, s, 3]` on the way from one embedding to the other, with one noise."""
-    # A full chunk, because it has been compiled already; that takes longer than drawing it.
-    way = sample.interpolation(sampler, first, last, sample.CHUNK, seed)
-    return way[np.linspace(0, len(way) - 1, STRIP).round().astype(int)]
-
-
-def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:
-    """uint8 `[n, s, s, 3]` → `[n, size, size, 3]` by area averaging."""
-    return np.stack([resize(picture, size) for picture in pictures])
-
-
-def nearest(pictures: np.ndarray, training: np.ndarray) -> "Nearest":
-    """For each picture the training image that differs least, as it is or in the mirror.
-
-    Args:
-      pictures: uint8 `[n, s, s, 3]`.
-      training: uint8 `[m, l, l, 3]`, l at least s; their middles are compared.
-    """
-    count, size = len(pictures), pictures.shape[1]
-    wanted = np.concatenate([_vectors(pictures), _vectors(pictures[:, :, ::-1])])
-    best = np.full(2 * count, np.inf, np.float32)
-    index = np.zeros(2 * count, int)
-    for start in range(0, len(training), 512):
-        block = _vectors(centre(training[start : start + 512], size))
-        # |a - b|² less |a|², which is the same for all b.
-        squares = np.square(block).sum(axis=1) - 2 * wanted @ block.T
-        least = squares.min(axis=1)
-        index = np.where(least < best, start + squares.argmin(axis=1), index)
-        best = np.minimum(least, best)
-    squares = np.maximum(best + np.square(wanted).sum(axis=1), 0)
-    plain, mirrored = np.split(np.sqrt(squares / wanted.shape[1]), 2)
-    turned = mirrored < plain
-    return Nearest(
-        index=np.where(turned, index[count:], index[:count]),
-        mirrored=turned,
-        distance=np.minimum(plain, mirrored),
-    )
+STRIP = 8  # pictures in a row
+INTERPOLATIONS = 2  # pairs of captions to interpolate between
 
 
 @dataclasses.dataclass(frozen=True)
-class Nearest:
-    """The training images nearest to n pictures.
+class Example:
+    """A caption and its pictures, each uint8 `[s, s, 3]`.
 
     Attributes:
-      index: `[n]`, which image.
-      mirrored: `[n]`, whether its mirror image is nearer than itself.
-      distance: `[n]` root mean square differences over pixels and channels, of 255 at most.
+        caption: the sentence.
+        drawn: stage → picture.
+        attributes: stage → attribute → (value named by the caption, value read in the picture).
+        nearest: the training image nearest to the last stage's picture.
+        distance: between these two.
+        real: the caption's own image.
     """
 
-    index: np.ndarray
-    mirrored: np.ndarray
-    distance: np.ndarray
-
-    def image(self, training: np.ndarray, of: int, size: int) -> np.ndarray:
-        """uint8 `[size, size, 3]`: the one nearest to picture `of`, turned as it was compared."""
-        found = centre(training[[self.index[of]]], size)[0]
-        return found[:, ::-1] if self.mirrored[of] else found
-
-    def summary(self) -> dict[str, float]:
-        """Of the distances."""
-        return {
-            "median": round(float(np.median(self.distance)), 2),
-            "least": round(float(self.distance.min()), 2),
-        }
+    caption: str
+    drawn: Mapping[str, np.ndarray]
+    attributes: Mapping[str, Mapping[str, tuple[str, str]]]
+    nearest: np.ndarray
+    distance: float
+    real: np.ndarray
 
 
-def _vectors(pictures: np.ndarray) -> np.ndarray:
-    return pictures.reshape(len(pictures), -1).astype(np.float32) - 127.5
+@dataclasses.dataclass(frozen=True)
+class Strip:
+    """A row of pictures.
+
+    Attributes:
+        captions: one, or the captions of the first and the last picture.
+        pictures: uint8 `[STRIP, s, s, 3]`.
+    """
+
+    captions: Sequence[str]
+    pictures: np.ndarray
+
+
+def examples(sampler: Sampler, measurement: Measurement) -> list[Example]:
+    """Returns the shown captions with their pictures."""
+    unseen, judgement, nearest = measurement.unseen, measurement.judgement, measurement.drawn
+    size = unseen.real.shape[1]
+    training = input_pipeline.load(sampler.config.data, "train", augment.load_size(size))
+    return [
+        Example(
+            caption=unseen.captions[i],
+            drawn={stage: pictures[i] for stage, pictures in unseen.drawn.items()},
+            attributes={
+                stage: judgement.found(stage, i) if judgement else {} for stage in unseen.drawn
+            },
+            nearest=nearest.image(training.images, i, size),
+            distance=float(nearest.distance[i]),
+            real=unseen.real[i],
+        )
+        for i in unseen.shown
+    ]
+
+
+def noise_strips(sampler: Sampler, unseen: Unseen) -> list[Strip]:
+    """Returns a row for each of the first shown captions, drawn with STRIP different noises."""
+    chosen = unseen.shown[: sample.CHUNK // STRIP]
+    drawn = sampler.draw(np.repeat(unseen.embeddings[chosen], STRIP, axis=0), seed=SEED)
+    pictures = to_uint8(sample.final_images(drawn))
+    rows = pictures.reshape(len(chosen), STRIP, *pictures.shape[1:])
+    return [Strip([unseen.captions[i]], row) for i, row in zip(chosen, rows, strict=True)]
+
+
+def interpolations(sampler: Sampler, unseen: Unseen) -> list[Strip]:
+    """Returns a row from one caption to another for each of the last pairs of shown captions."""
+    ends = unseen.shown[-2 * INTERPOLATIONS :]
+    return [
+        Strip(
+            [unseen.captions[a], unseen.captions[b]],
+            interpolation(sampler, unseen.embeddings[a], unseen.embeddings[b]),
+        )
+        for a, b in zip(ends[::2], ends[1::2], strict=False)
+    ]
+
+
+def interpolation(sampler: Sampler, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Returns uint8 `[STRIP, s, s, 3]` from one embedding `[t]` to another, with one noise."""
+    # A full chunk is drawn because its program is compiled already; compiling takes longer.
+    drawn = sample.interpolation(sampler, first, last, sample.CHUNK, SEED)
+    return drawn[np.linspace(0, len(drawn) - 1, STRIP).round().astype(int)]
