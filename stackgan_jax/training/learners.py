@@ -75,7 +75,7 @@ def text_encoder(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) 
     kind = text.kind(config.encoder, "config.encoder")
     load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
     split, test = load("train"), load("test")
-    input_pipeline.claim(split, workdir)
+    input_pipeline.record_data(split, workdir)
     encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
     if encoder.trainable:
@@ -143,9 +143,9 @@ def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lear
     game = _matched(build(config, prior), encoder, workdir)
     size = game.discriminator.size
     split = input_pipeline.load(config.data, "train", augment.load_size(size))
-    input_pipeline.claim(split, workdir)
+    input_pipeline.record_data(split, workdir)
     if encoder.trainable:
-        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
+        input_pipeline.warn_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     test = input_pipeline.load(config.data, "test", augment.load_size(size))
     captions = preview_captions(test)
