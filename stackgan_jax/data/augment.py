@@ -37,7 +37,7 @@ def augment(key: jax.Array, image: jax.Array, size: int, flip: bool = True) -> j
     corners = jax.random.randint(corner_key, (batch, 2), 0, margin + 1)
     flips = jax.random.bernoulli(flip_key, 0.5, (batch,)) & flip
 
-    def crop(image, corner, flip):
+    def crop(image: jax.Array, corner: jax.Array, flip: jax.Array) -> jax.Array:
         image = jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (size, size, 3))
         return jnp.where(flip, image[:, ::-1], image)
 

@@ -17,7 +17,7 @@ from stackgan_jax.runtime.errors import UserError
 
 Batch = Mapping[str, np.ndarray]
 RESIDENCIES = ("auto", "host", "device")
-DEVICE_SHARE = 0.3  # of the device's memory that a split may take with "auto"
+DEVICE_SHARE = 0.3  # of the device's memory for a split with "auto"; the step needs the rest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,35 +102,58 @@ def image_text(
 
     def choose(step: int) -> Batch:
         chosen = epoch_order(seed, step, batch_size, len(images))
-        count = counts[chosen]
-        # Sorting random keys draws without replacement; captions that do not exist come last.
-        keys = np.random.default_rng((seed, 1, step)).random((batch_size, most))
-        keys[np.arange(most) >= count[:, None]] = 2
-        drawn = np.argsort(keys, axis=1)[:, :captions_per_image]
-        there = np.arange(drawn.shape[1]) < count[:, None]
-        captions = np.where(there, embeddings.offsets[chosen][:, None] + drawn, -1)
-        share = np.float32(1) / np.minimum(count, captions_per_image).astype(np.float32)
+        first, count = embeddings.offsets[chosen], counts[chosen]
+        rng = np.random.default_rng((seed, 1, step))
         return {
             "image": chosen.astype(np.int32),
-            "captions": captions.astype(np.int32),
-            "share": share,
+            **_drawn_captions(rng, first, count, most, captions_per_image),
             "partner": mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
         }
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        captions, image = choice["captions"], choice["image"]
-        # One by one, because a sum in another order may be rounded differently.
-        total = held["embedding"][captions[:, 0]]
-        for i in range(1, captions.shape[1]):
-            there = (captions[:, i] >= 0).astype(np.float32)
-            total = total + there[:, None] * held["embedding"][captions[:, i]]
         return {
-            "image": held["image"][image].reshape(-1, *images.shape[1:]),
-            "embedding": total * choice["share"][:, None],
+            "image": held["image"][choice["image"]].reshape(-1, *images.shape[1:]),
+            "embedding": _mean(held["embedding"], choice["captions"], choice["share"]),
             "partner": choice["partner"],
         }
 
     return Source({"image": _flat(images), "embedding": embeddings.flat}, choose, gather)
+
+
+def _drawn_captions(
+    rng: np.random.Generator, first: np.ndarray, count: np.ndarray, most: int, drawn: int
+) -> Batch:
+    """Draws captions of each image of a batch without replacement.
+
+    Args:
+        rng: source of the randomness.
+        first: `[b]`, index of each image's first caption.
+        count: `[b]`, number of each image's captions.
+        most: the largest number of captions of any image of the split.
+        drawn: number of captions to draw per image.
+
+    Returns:
+        `captions` `[b, min(drawn, most)]` int32, -1 where an image has fewer captions, and `share`
+        `[b]` float32, one over the number of captions drawn.
+    """
+    # Sorting random keys draws without replacement; captions that do not exist come last.
+    keys = rng.random((len(count), most))
+    keys[np.arange(most) >= count[:, None]] = 2
+    order = np.argsort(keys, axis=1)[:, :drawn]
+    exists = np.arange(order.shape[1]) < count[:, None]
+    captions = np.where(exists, first[:, None] + order, -1)
+    share = np.float32(1) / np.minimum(count, drawn).astype(np.float32)
+    return {"captions": captions.astype(np.int32), "share": share}
+
+
+def _mean(embeddings: Any, captions: Any, share: Any) -> Any:
+    """The mean of each image's drawn captions: `[captions, t]`, `[b, k]`, `[b]` → `[b, t]`."""
+    # One by one, because a sum in another order may be rounded differently.
+    total = embeddings[captions[:, 0]]
+    for i in range(1, captions.shape[1]):
+        exists = (captions[:, i] >= 0).astype(np.float32)
+        total = total + exists[:, None] * embeddings[captions[:, i]]
+    return total * share[:, None]
 
 
 def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
@@ -139,7 +162,7 @@ def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     The result is a random permutation if no class fills more than half of the batch: every item is
     used once, so the partners have the statistics of the batch. If a class fills more than half,
     no such permutation exists, and its remaining items get random items of the other classes, which
-    are then used more than once. If there is a single class, every item gets any other item.
+    are then used more than once. If there is a single class, every item gets another item.
 
     Args:
         rng: source of the randomness.

@@ -10,7 +10,7 @@ MAX_BYTES = 1 << 28  # largest image file that is read
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """Bytes on disk: a whole file, or a part of one, such as a member of an uncompressed tar.
+    """Bytes on disk: a whole file or a part of one, for example a member of a tar file.
 
     Attributes:
         path: the file.
