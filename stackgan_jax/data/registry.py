@@ -3,6 +3,9 @@
 A data set of your own is one more entry, for example at the top of your config file:
 
     registry.DATA_SETS["mine"] = registry.DataSet("my_module:MyBuilder", crop="square")
+
+Every process that reads the data needs the entry. The modes that start without a config file (for
+example --mode=evaluate) need it in this file.
 """
 
 import dataclasses

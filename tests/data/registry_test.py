@@ -154,7 +154,7 @@ def test_a_data_set_registered_from_outside_is_prepared_and_trained_on(
         labels = batch["embedding"][:, 0].astype(int) // 2 % 6
         np.testing.assert_array_equal(batch["image"][:, 0, 0, 0], labels * 40 + 3)
         assert (labels[batch["partner"]] != labels).all()
-    config = small_config("text_encoder")
+    config = small_config("text_encoder", steps=2)
     with config.unlocked():
         config.data = data
     train(config, tmp_path / "run")
