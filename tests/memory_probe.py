@@ -1,9 +1,9 @@
-"""Prepares a folder, streams an epoch of it and tells how much memory that took.
+"""Prepares a folder, streams an epoch of it and prints the memory that was used.
 
     python tests/memory_probe.py my_pictures cache 76
 
-What counts is anonymous memory, which the process itself holds; pages of the prepared file are in
-memory too as long as there is room, and dropped when there is none.
+Only anonymous memory counts, which the process itself holds. Pages of the prepared file are in
+memory as well while there is room; the system drops them when there is none.
 """
 
 import json
@@ -11,12 +11,11 @@ import sys
 import threading
 import time
 
-from stackgan_jax.data import batches, input_pipeline
-from stackgan_jax.runtime import configuration
+from stackgan_jax.data import batches, input_pipeline, registry
 
 
 class Peak:
-    """The highest anonymous memory in kB since it was last asked for; Linux only."""
+    """The highest anonymous memory in kB since the last `take()`; Linux only."""
 
     def __init__(self):
         self._highest = 0
@@ -25,8 +24,8 @@ class Peak:
     def _watch(self):
         while True:
             with open("/proc/self/status") as file:
-                told = dict(line.split(":", 1) for line in file)
-            self._highest = max(self._highest, int(told["RssAnon"].split()[0]))
+                status = dict(line.split(":", 1) for line in file)
+            self._highest = max(self._highest, int(status["RssAnon"].split()[0]))
             time.sleep(0.02)
 
     def take(self):
@@ -36,7 +35,7 @@ class Peak:
 
 def main(path, cache, load_size):
     peak = Peak()
-    data = configuration.data_set("folder")
+    data = registry.config("folder")
     data.update(path=path, dir=cache)
     began = time.monotonic()
     split = input_pipeline.load(data, "train", int(load_size))
@@ -44,8 +43,8 @@ def main(path, cache, load_size):
     preparing = peak.take()
     for step in range(len(split) // 64):
         split.images[batches.epoch_order(0, step, 64, len(split))].sum()
-    told = {"images": len(split), "preparing": preparing, "streaming": peak.take()}
-    print(json.dumps(told | {"seconds": round(prepared, 1), "processor": time.process_time()}))
+    measured = {"images": len(split), "preparing": preparing, "streaming": peak.take()}
+    print(json.dumps(measured | {"seconds": round(prepared, 1), "processor": time.process_time()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Pickles as Python 2.7 and numpy 1.x wrote them, for tests of what reads them."""
+"""Writes pickles as Python 2.7 and NumPy 1.x did, for tests of the reader."""
 
 import struct
 
@@ -11,10 +11,10 @@ _SCALAR = b"cnumpy.core.multiarray\nscalar\n"
 
 
 def dumps(value, protocol=2):
-    """`pickle.dumps(value, protocol)` of Python 2.7, protocol 0 or 2, memo opcodes left out.
+    """`pickle.dumps(value, protocol)` of Python 2.7 in protocol 0 or 2, without memo opcodes.
 
-    bytes are written as Python 2's str, str as its unicode; tuples, lists, numbers and numpy arrays
-    and scalars as themselves.
+    bytes become Python 2's str and str becomes its unicode. Tuples, lists, numbers, None and NumPy
+    arrays and scalars keep their types.
     """
     prefix = b"\x80\x02" if protocol == 2 else b""
     return prefix + (_binary if protocol == 2 else _text)(value) + b"."
@@ -64,7 +64,7 @@ def _text(value):
 
 
 def _numpy(value, write, call):
-    """The calls that make an array or a scalar; `call` ends three arguments and calls."""
+    """The calls that construct an array or a scalar; `call` closes three arguments and calls."""
     mark = b"(" if call[0] == ord("t") else b""
     order = value.dtype.byteorder.replace("=", "<").encode()
     kind = f"{value.dtype.kind}{value.dtype.itemsize}".encode()

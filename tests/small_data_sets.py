@@ -1,4 +1,4 @@
-"""Small data sets in the formats of their owners, made of noise."""
+"""Small data sets of random pictures, in the formats of the published ones."""
 
 import json
 
@@ -24,13 +24,13 @@ def save_jpeg(path, pixels):
 
 
 def ten(what):
-    """Ten captions as in Reed's files, with their flaws."""
+    """Ten captions as in Reed's files, with the irregularities of those."""
     captions = [f"this {what}  is number {number} ." for number in range(8)]
     return "\n".join([*captions, f"a {what}\ufffd\ufffdwith a tail", "", f"a {what} ", "\n"])
 
 
 def cub(root, images=2):
-    """CUB-200-2011 of three species, two of them for training; a picture is 40 x 30 pixels."""
+    """CUB-200-2011 with three species, two of them for training; pictures of 40 x 30 pixels."""
     files, labels, boxes, number = [], [], [], 0
     for label, species in enumerate(TRAIN + TEST, 1):
         for image in range(images):
@@ -55,7 +55,7 @@ def class_lists(folder, train, test):
 
 
 def oxford(root, images=2):
-    """Oxford-102 of three kinds of flowers, two of them for training."""
+    """Oxford-102 with three classes of flowers, two of them for training."""
     number = 0
     for kind in ("class_00001", "class_00002", "class_00077"):
         for _ in range(images):
@@ -68,7 +68,7 @@ def oxford(root, images=2):
 
 
 def coco(root, images=3):
-    """COCO 2014 with a few images of either split, in no order, five captions each."""
+    """COCO 2014 with a few images per split, unordered, with five captions each."""
     for split in ("train2014", "val2014"):
         numbers = [9 + 16 * image for image in range(images)]
         listed = [
@@ -92,7 +92,7 @@ def coco(root, images=3):
 
 
 def pickled_birds(root, protocol=2, images=3, width=16, texts=True, sizes=(76,)):
-    """StackGAN's Data/birds: `images` pictures each of two training classes and of a test class."""
+    """StackGAN's Data/birds: two training classes and a test class of `images` pictures each."""
     for split, classes in {"train": (1, 2), "test": (3,)}.items():
         labels = [label for label in classes for _ in range(images)]
         stems = [f"{(TRAIN + TEST)[c - 1]}/{split}_{i:04d}" for i, c in enumerate(labels)]

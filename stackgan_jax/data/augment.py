@@ -1,4 +1,4 @@
-"""Augmentation of images, pure and on the device (StackGAN, sec. 3.5)."""
+"""Augmentation of images, as pure functions that run on the device (StackGAN, sec. 3.5)."""
 
 import jax
 import jax.numpy as jnp
@@ -6,59 +6,86 @@ import jax.numpy as jnp
 from stackgan_jax.runtime.errors import UserError
 
 
-def load_size(size):
-    """The side at which pictures are stored for crops of `size`: 76 for 64, 304 for 256."""
+def load_size(size: int) -> int:
+    """The side of stored pictures for crops of `size` pixels: 76 for 64, 304 for 256."""
     return size * 19 // 16
 
 
-def normalise(image):
-    """uint8 [0, 255] → float32 [-1, 1]."""
+def normalise(image: jax.Array) -> jax.Array:
+    """uint8 in [0, 255] → float32 in [-1, 1]."""
     return image.astype(jnp.float32) * (2 / 255) - 1
 
 
-def augment(key, image, size, flip=True):
-    """Crops and flips every image at random: uint8 [b, L, L, 3] → float32 [b, size, size, 3].
+def augment(key: jax.Array, image: jax.Array, size: int, flip: bool = True) -> jax.Array:
+    """Crops every image at a random place and, if `flip`, mirrors half of them.
 
-    Values in [-1, 1]; without `flip` only cropped. UserError if the images are smaller than `size`.
+    Args:
+        key: of the randomness.
+        image: `[b, L, L, 3]` uint8.
+        size: side of the crops in pixels.
+        flip: False to crop only.
+
+    Returns:
+        `[b, size, size, 3]` float32 in [-1, 1].
+
+    Raises:
+        UserError: the images are smaller than `size`.
     """
-    room = _room(image, size)
+    margin = _margin(image, size)
     batch = image.shape[0]
     corner_key, flip_key = jax.random.split(key)
-    corners = jax.random.randint(corner_key, (batch, 2), 0, room + 1)
+    corners = jax.random.randint(corner_key, (batch, 2), 0, margin + 1)
     flips = jax.random.bernoulli(flip_key, 0.5, (batch,)) & flip
 
-    def crop(image, corner, flip):
+    def crop(image: jax.Array, corner: jax.Array, flip: jax.Array) -> jax.Array:
         image = jax.lax.dynamic_slice(image, (corner[0], corner[1], 0), (size, size, 3))
         return jnp.where(flip, image[:, ::-1], image)
 
     return normalise(jax.vmap(crop)(image, corners, flips))
 
 
-def centre(image, size):
-    """Crops the middle out of every image: uint8 [b, L, L, 3] → float32 [b, size, size, 3].
+def centre(image: jax.Array, size: int) -> jax.Array:
+    """Crops the middle of every image.
 
-    Values in [-1, 1]. UserError if the images are smaller than `size`.
+    Args:
+        image: `[b, L, L, 3]` uint8.
+        size: side of the crops in pixels.
+
+    Returns:
+        `[b, size, size, 3]` float32 in [-1, 1].
+
+    Raises:
+        UserError: the images are smaller than `size`.
     """
-    start = _room(image, size) // 2
+    start = _margin(image, size) // 2
     return normalise(image[:, start : start + size, start : start + size])
 
 
-def _room(image, size):
-    room = image.shape[1] - size
-    if room < 0:
+def _margin(image: jax.Array, size: int) -> int:
+    """The pixels by which the images are larger than their crops; UserError if they are smaller."""
+    margin = image.shape[1] - size
+    if margin < 0:
         raise UserError(
-            f"Images of {image.shape[1]} pixels can't be cropped to {size}; load them larger or "
+            f"Images of {image.shape[1]} pixels can't be cropped to {size}; load larger images or "
             "choose a smaller image size."
         )
-    return room
+    return margin
 
 
-def disturb(key, image, size):
-    """Generated pictures as an encoder of real ones shall see them.
+def disturb(key: jax.Array, image: jax.Array, size: int) -> jax.Array:
+    """Prepares generated pictures for an encoder of real pictures.
 
-    [b, s, s, 3] → [b, size, size, 3] float32, about [-1, 1]. Moved by up to a tenth, all alike,
-    averaged over squares, each brightened or darkened, and noise of 0.2 added: patterns that would
-    please the encoder and no eye don't survive it. s must be a multiple of `size`.
+    All are moved by the same random offset of up to a tenth of their side and averaged over
+    squares; each is brightened or darkened; noise of standard deviation 0.2 is added. Patterns that
+    raise the encoder's score but that no eye sees do not survive this.
+
+    Args:
+        key: of the randomness.
+        image: `[b, s, s, 3]` float32 in [-1, 1]; s must be a multiple of `size`.
+        size: side of the result in pixels.
+
+    Returns:
+        `[b, size, size, 3]` float32, about in [-1, 1].
     """
     move_key, light_key, noise_key = jax.random.split(key, 3)
     b, s = image.shape[:2]
@@ -74,13 +101,23 @@ def disturb(key, image, size):
 def reduced(
     image: jax.Array, size: int, key: jax.Array | None = None, flip: bool = True
 ) -> jax.Array:
-    """[b, l, l, 3] uint8 → [b, size, size, 3] in [-1, 1]: cut, then averaged over squares.
+    """Crops every image to the largest multiple of `size` and averages it over squares.
 
-    The cut is the largest multiple of `size`, 64 of 76 pixels for 32 as in Stage I. With a key each
-    picture is cut at a random place and, if `flip`, flipped at random; without one, cut at its
-    middle. Raises UserError for pictures smaller than `size`.
+    The crop is 64 of 76 pixels for a size of 32, as in Stage I.
+
+    Args:
+        image: `[b, L, L, 3]` uint8.
+        size: side of the result in pixels.
+        key: for crops at random places; None for the middle of every image.
+        flip: with a key, mirrors half of the images.
+
+    Returns:
+        `[b, size, size, 3]` float32 in [-1, 1].
+
+    Raises:
+        UserError: the images are smaller than `size`.
     """
     factor = max(image.shape[1] // size, 1)
-    cut = size * factor
-    pictures = centre(image, cut) if key is None else augment(key, image, cut, flip)
+    side = size * factor
+    pictures = centre(image, side) if key is None else augment(key, image, side, flip)
     return pictures.reshape(-1, size, factor, size, factor, 3).mean(axis=(2, 4))

@@ -1,8 +1,8 @@
-"""Batches that are a function of (seed, step): what each step takes of a split, and the taking.
+"""Training batches as a function of (seed, step): which items a step takes, and how.
 
-A step's choice is a few indices per picture, made on the host. What they point at is gathered
-either there, ahead of the accelerator (by `tf.data`), or on the device, where the whole split lies;
-both ways run the same lines and give the same batch, bit by bit.
+The host makes the choice of a step, a few indices per picture. The items are then gathered either
+on the host, ahead of the accelerator (by `tf.data`), or on the device, if that holds the whole
+split. Both ways run the same lines and return the same batch bit by bit.
 """
 
 import dataclasses
@@ -17,12 +17,17 @@ from stackgan_jax.runtime.errors import UserError
 
 Batch = Mapping[str, np.ndarray]
 RESIDENCIES = ("auto", "host", "device")
-SHARE = 0.3  # of the device's memory that "auto" gives to a split; the rest is the step's
+DEVICE_SHARE = 0.3  # of the device's memory for a split with "auto"; the step needs the rest
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionEmbeddings:
-    """Embeddings, or tokens, of all captions, `flat[offsets[i]:offsets[i + 1]]` being image i's."""
+    """Embeddings, or tokens, of all captions of a split.
+
+    Attributes:
+        flat: `[captions, …]`; `flat[offsets[i]:offsets[i + 1]]` belongs to image i.
+        offsets: `[n + 1]` int.
+    """
 
     flat: np.ndarray
     offsets: np.ndarray
@@ -30,12 +35,12 @@ class CaptionEmbeddings:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A split to take batches from.
+    """A split from which batches are taken.
 
     Attributes:
-      held: name → `[n, …]`, all that batches are made of.
-      choose: step → the whole batch's choice: name → `[b, …]`, mostly indices into `held`.
-      gather: (held, choice) → batch; for NumPy's arrays and, jitted, for a device's.
+        held: name → `[n, …]`, the arrays from which batches are gathered.
+        choose: step → the choice of the whole batch: name → `[b, …]`, mostly indices into `held`.
+        gather: (held, choice) → batch; works on NumPy arrays and, under jit, on device arrays.
     """
 
     held: Mapping[str, np.ndarray]
@@ -44,15 +49,16 @@ class Source:
 
     @property
     def held_bytes(self) -> int:
+        """The size of the held arrays in bytes."""
         return sum(array.nbytes for array in self.held.values())
 
     def choices(self, start: int, stop: int) -> Iterator[Batch]:
-        """This process's part of the choices of steps `start` to `stop`."""
+        """This process's part of the choices of the steps from `start` to before `stop`."""
         for step in range(start, stop):
             yield _part_of_this_process(self.choose(step))
 
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
-        """This process's part of the batches of steps `start` to `stop`, gathered ahead."""
+        """This process's part of the batches of the same steps, gathered ahead on the host."""
 
         def make(step: int) -> Batch:
             return self.gather(self.held, _part_of_this_process(self.choose(step)))
@@ -68,15 +74,23 @@ def image_text(
     captions_per_image: int,
     seed: int,
 ) -> Source:
-    """The GANs' batches.
+    """The source of the GANs' batches.
 
-    A batch is `image` uint8 `[b, L, L, 3]`, `embedding` float32 `[b, t]`, the mean over
-    `captions_per_image` captions drawn without replacement (all, where there are fewer), and
-    `partner` int32 `[b]`, whose text doesn't go with each image (`mismatched`). Each epoch visits
-    every image at most once, in an order drawn from (seed, epoch).
+    A batch has: `image` `[b, L, L, 3]` uint8; `embedding` `[b, t]` float32, the mean over
+    `captions_per_image` captions drawn without replacement (over all captions if there are fewer);
+    `partner` `[b]` int32, for each image the item whose text does not match it (see `mismatched`).
+    Each epoch visits every image at most once, in an order drawn from (seed, epoch).
 
     Args:
-      images: `[n, L, L, 3]` uint8. labels: `[n]`, the classes.
+        images: `[n, L, L, 3]` uint8.
+        labels: `[n]` int32 classes.
+        embeddings: of width t.
+        batch_size: b, over all processes.
+        captions_per_image: number of captions whose embeddings are averaged.
+        seed: of all choices.
+
+    Raises:
+        UserError: the batch is larger than the data set; while choosing, if it is smaller than 2.
     """
     if len(images) < batch_size:
         raise UserError(
@@ -88,44 +102,77 @@ def image_text(
 
     def choose(step: int) -> Batch:
         chosen = epoch_order(seed, step, batch_size, len(images))
-        count = counts[chosen]
-        # Random keys in random order, those of captions that don't exist last.
-        keys = np.random.default_rng((seed, 1, step)).random((batch_size, most))
-        keys[np.arange(most) >= count[:, None]] = 2
-        drawn = np.argsort(keys, axis=1)[:, :captions_per_image]
-        there = np.arange(drawn.shape[1]) < count[:, None]
-        captions = np.where(there, embeddings.offsets[chosen][:, None] + drawn, -1)
-        share = np.float32(1) / np.minimum(count, captions_per_image).astype(np.float32)
+        first, count = embeddings.offsets[chosen], counts[chosen]
+        rng = np.random.default_rng((seed, 1, step))
         return {
             "image": chosen.astype(np.int32),
-            "captions": captions.astype(np.int32),
-            "share": share,
+            **_drawn_captions(rng, first, count, most, captions_per_image),
             "partner": mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
         }
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
-        captions, image = choice["captions"], choice["image"]
-        # One by one: sums in another order would round otherwise on another machine.
-        total = held["embedding"][captions[:, 0]]
-        for i in range(1, captions.shape[1]):
-            there = (captions[:, i] >= 0).astype(np.float32)
-            total = total + there[:, None] * held["embedding"][captions[:, i]]
         return {
-            "image": held["image"][image].reshape(-1, *images.shape[1:]),
-            "embedding": total * choice["share"][:, None],
+            "image": held["image"][choice["image"]].reshape(-1, *images.shape[1:]),
+            "embedding": _mean(held["embedding"], choice["captions"], choice["share"]),
             "partner": choice["partner"],
         }
 
     return Source({"image": _flat(images), "embedding": embeddings.flat}, choose, gather)
 
 
-def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """For every item of a batch the index of one of another class: labels `[b]` → int32 `[b]`.
+def _drawn_captions(
+    rng: np.random.Generator, first: np.ndarray, count: np.ndarray, most: int, drawn: int
+) -> Batch:
+    """Draws captions of each image of a batch without replacement.
 
-    A random permutation (every item is taken once, so the batch of partners has the statistics of
-    the batch itself) whenever no class fills more than half of the batch. Beyond that there is
-    none: what the majority class lacks it then takes at random from the other classes, more than
-    once. With a single class every item gets another item. UserError for a batch of one.
+    Args:
+        rng: source of the randomness.
+        first: `[b]`, index of each image's first caption.
+        count: `[b]`, number of each image's captions.
+        most: the largest number of captions of any image of the split.
+        drawn: number of captions to draw per image.
+
+    Returns:
+        `captions` `[b, min(drawn, most)]` int32, -1 where an image has fewer captions, and `share`
+        `[b]` float32, one over the number of captions drawn.
+    """
+    # Sorting random keys draws without replacement; captions that do not exist come last.
+    keys = rng.random((len(count), most))
+    keys[np.arange(most) >= count[:, None]] = 2
+    order = np.argsort(keys, axis=1)[:, :drawn]
+    exists = np.arange(order.shape[1]) < count[:, None]
+    captions = np.where(exists, first[:, None] + order, -1)
+    share = np.float32(1) / np.minimum(count, drawn).astype(np.float32)
+    return {"captions": captions.astype(np.int32), "share": share}
+
+
+def _mean(embeddings: Any, captions: Any, share: Any) -> Any:
+    """The mean of each image's drawn captions: `[captions, t]`, `[b, k]`, `[b]` → `[b, t]`."""
+    # One by one, because a sum in another order may be rounded differently.
+    total = embeddings[captions[:, 0]]
+    for i in range(1, captions.shape[1]):
+        exists = (captions[:, i] >= 0).astype(np.float32)
+        total = total + exists[:, None] * embeddings[captions[:, i]]
+    return total * share[:, None]
+
+
+def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
+    """Pairs every item of a batch with an item of another class.
+
+    The result is a random permutation if no class fills more than half of the batch: every item is
+    used once, so the partners have the statistics of the batch. If a class fills more than half,
+    no such permutation exists, and its remaining items get random items of the other classes, which
+    are then used more than once. If there is a single class, every item gets another item.
+
+    Args:
+        rng: source of the randomness.
+        labels: `[b]` classes.
+
+    Returns:
+        `[b]` int32, the index of each item's partner.
+
+    Raises:
+        UserError: the batch has fewer than 2 items.
     """
     count = len(labels)
     if count < 2:
@@ -136,7 +183,7 @@ def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
     _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.lexsort((rng.permutation(count), rng.permutation(len(sizes))[classes]))
     largest = sizes.max()
-    # Classes lie together now, none longer than `largest`: a shift by that much leaves each.
+    # In `order` each class is contiguous and at most `largest` long: this shift leaves the class.
     shift = rng.integers(largest, max(count - largest, largest) + 1) if len(sizes) > 1 else 1
     place = (np.arange(count) + shift) % count
     if len(sizes) > 1:
@@ -156,14 +203,19 @@ def joint_embedding(
     batch_size: int,
     seed: int,
 ) -> Source:
-    """The joint embedding's batches: as many classes as can be.
+    """The source of the joint embedding's batches, with as many classes in a batch as possible.
 
-    Every item is of another class, or each class comes evenly often where there are fewer classes
-    than items. Where all images are of one class, each is a class of its own. A batch is `image`
-    uint8 `[b, L, L, 3]`, `tokens` `[b, …]` (of one caption at random), `label` `[b]`.
+    All items are of different classes; if there are fewer classes than items, the numbers of items
+    per class differ by at most one. If all images are of one class, each counts as its own class.
+    A batch has: `image` `[b, L, L, 3]` uint8; `tokens` `[b, …]` of one random caption per image;
+    `label` `[b]` int32.
 
     Args:
-      images: `[n, L, L, 3]` uint8. labels: `[n]`. tokens: what the text tower reads of captions.
+        images: `[n, L, L, 3]` uint8.
+        labels: `[n]` int32 classes.
+        tokens: the text tower's input for every caption.
+        batch_size: b, over all processes.
+        seed: of all choices.
     """
     several = len(np.unique(labels)) > 1
     labels = labels if several else np.arange(len(images), dtype=np.int32)
@@ -189,18 +241,21 @@ def joint_embedding(
 
 
 def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:
-    """Whether the split should lie on the devices, each of which holds all of it.
+    """Whether each device should hold the whole split.
 
     Args:
-      wanted: `config.data.residency`: "device", "host", or "auto", which is "device" where there
-        is an accelerator and the split takes no more than SHARE of its memory.
+        source: the split.
+        wanted: `config.data.residency`: "device", "host", or "auto", which means "device" if there
+            is an accelerator and the split takes at most DEVICE_SHARE of its memory.
+        devices: the mesh.
+
     Raises:
-      UserError: `wanted` is none of these, or the split is larger than the device's memory.
+        UserError: `wanted` is unknown, or "device" and the split exceeds the device's memory.
     """
     if wanted not in RESIDENCIES:
         choices = ", ".join(RESIDENCIES)
         raise UserError(f"Unknown config.data.residency {wanted!r}; choose from {choices}.")
-    device = devices.local_devices[0]  # others don't tell of their memory
+    device = devices.local_devices[0]  # devices of other processes do not report their memory
     memory = (device.memory_stats() or {}).get("bytes_limit")
     if wanted == "device" and memory and source.held_bytes > memory:
         raise UserError(
@@ -209,12 +264,12 @@ def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:
         )
     if wanted == "auto":
         accelerated = device.platform != "cpu"
-        return bool(accelerated and memory and source.held_bytes <= SHARE * memory)
+        return bool(accelerated and memory and source.held_bytes <= DEVICE_SHARE * memory)
     return wanted == "device"
 
 
 def epoch_order(seed: int, step: int, batch_size: int, images: int) -> np.ndarray:
-    """`[batch_size]` indices of the images of a step; the rest of an epoch is dropped."""
+    """The indices of a step's images, `[batch_size]`; an epoch's incomplete batch is dropped."""
     epoch, position = divmod(step, images // batch_size)
     return _permutation(seed, epoch, images)[position * batch_size : (position + 1) * batch_size]
 
@@ -225,7 +280,7 @@ def _permutation(seed: int, epoch: int, images: int) -> np.ndarray:
 
 
 def _flat(images: np.ndarray) -> np.ndarray:
-    """`[n, L, L, 3]` → `[n, 3 L²]`: three channels alone fill a TPU's tiles with nothing."""
+    """`[n, L, L, 3]` → `[n, 3 L²]`: a last axis of 3 would leave most of a TPU's tiles empty."""
     return images.reshape(len(images), -1)
 
 
@@ -235,14 +290,14 @@ def _part_of_this_process(batch: Batch) -> Batch:
 
 
 def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """`make(start) … make(stop - 1)`, computed ahead by tf.data in order."""
+    """Yields `make(start)` to `make(stop - 1)` in order, computed ahead by tf.data."""
     if start >= stop:
         return
     try:
         import tensorflow as tf
     except ImportError as error:
         raise UserError(
-            "Batches from the host's memory need TensorFlow, which is not installed; install it "
+            "Batches from the host's memory need TensorFlow, which is not installed; install it, "
             "or set --config.data.residency=device."
         ) from error
 

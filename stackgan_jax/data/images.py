@@ -1,4 +1,4 @@
-"""Pictures: [-1, 1] ↔ uint8, area-averaged resizing, captioned grids, PNG files."""
+"""Pictures as arrays: conversion, resizing, grids with captions, PNG files."""
 
 import textwrap
 from collections.abc import Sequence
@@ -7,24 +7,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from stackgan_jax.runtime import paths
+from stackgan_jax.runtime import files, paths
 
 MARGIN = 6  # pixels between the cells of a grid
-CAPTION_WIDTH = 480  # a page with captions is at least so wide, in pixels
+CAPTION_WIDTH = 480  # minimum width of a page with captions, in pixels
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
-    """`[..., 3] in [-1, 1]` float → uint8; values outside are clipped."""
+    """`[..., 3]` float in [-1, 1] → uint8; values outside the range are clipped."""
     return np.round((np.clip(np.asarray(images, np.float32), -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def to_float(images: np.ndarray) -> np.ndarray:
-    """uint8 `[..., 3]` → float32 in [-1, 1]."""
+    """`[..., 3]` uint8 → float32 in [-1, 1]."""
     return np.asarray(images, np.float32) / 127.5 - 1
 
 
 def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 `[h, w, 3]` → `[size, size, 3]`: area average when shrinking, bicubic when growing."""
+    """`[h, w, 3]` uint8 → `[size, size, 3]`: averages areas to shrink, bicubic to enlarge."""
     method = Image.Resampling.BOX if min(image.shape[:2]) > size else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(image).resize((size, size), method))
 
@@ -38,12 +38,13 @@ def captioned_grid(
     """Lays pictures out in rows, a caption above each row and a heading above each column.
 
     Args:
-      rows: uint8 pictures `[s, s, 3]`, of any sizes; each is resized to `cell`.
-      captions: one for each row, or none.
-      headings: one for each column, or none.
-      cell: side of a picture in pixels; the largest picture's by default.
+        rows: pictures `[s, s, 3]` uint8 of any size s; each is resized to `cell`.
+        captions: one for each row, or none.
+        headings: one for each column, or none.
+        cell: side of a cell in pixels; None for the side of the largest picture.
+
     Returns:
-      uint8 `[h, w, 3]`.
+        `[h, w, 3]` uint8.
     """
     cell = cell or max(max(picture.shape[:2]) for row in rows for picture in row)
     width = max(len(row) for row in rows) * (cell + MARGIN) + MARGIN
@@ -75,13 +76,16 @@ def captioned_grid(
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], columns: int = 6, cell: int = 152
 ) -> np.ndarray:
-    """Pictures in rows, each with the beginning of its caption below.
+    """Lays pictures out in rows, each above the beginning of its caption.
 
     Args:
-      pictures: uint8 `[s, s, 3]`, at least one; each is resized to `cell` pixels.
-      captions: one for each.
+        pictures: one or more `[s, s, 3]` uint8; each is resized to `cell`.
+        captions: one for each picture.
+        columns: pictures per row.
+        cell: side of a cell in pixels.
+
     Returns:
-      uint8 `[h, w, 3]`.
+        `[h, w, 3]` uint8.
     """
     font = ImageFont.load_default(size=11)
     line_height, lines = round(font.size * 1.3), 3
@@ -103,9 +107,6 @@ def contact_sheet(
 
 
 def save_png(path: str | Path, image: np.ndarray) -> None:
-    """Writes uint8 `[h, w, 3]`, whole or not at all."""
-    path = paths.folder(path)
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
+    """Writes `[h, w, 3]` uint8 as a PNG file, whole or not at all."""
+    with files.replacing(paths.folder(path)) as partial, partial.open("wb") as file:
         Image.fromarray(image).save(file, "PNG")
-    partial.replace(path)

@@ -1,23 +1,34 @@
-"""What every source of pictures yields, be it a folder, shards or a TFDS builder: records."""
+"""Records: the form in which every source of pictures (folder, shards, TFDS) yields its images."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-MAX_BYTES = 1 << 28  # of one image file; a larger one is no picture to learn from
+MAX_BYTES = 1 << 28  # largest image file that is read
 
 
 @dataclasses.dataclass(frozen=True)
 class Location:
-    """Bytes on disk: a file, or a part of one (a member of an uncompressed tar, say)."""
+    """Bytes on disk: a whole file or a part of one, for example a member of a tar file.
+
+    Attributes:
+        path: the file.
+        offset: where the part begins, in bytes.
+        size: its length in bytes; None for up to the end of the file.
+    """
 
     path: Path
     offset: int = 0
-    size: int | None = None  # None: to the file's end
+    size: int | None = None
 
     def read(self) -> bytes:
-        """The bytes; raises OSError, or ValueError beyond MAX_BYTES."""
+        """Reads the bytes.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: there are more than MAX_BYTES.
+        """
         with open(self.path, "rb") as file:
             file.seek(self.offset)
             content = file.read(MAX_BYTES + 1 if self.size is None else self.size)
@@ -28,17 +39,18 @@ class Location:
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """One image and what is known of it.
+    """One image with its captions and class.
 
     Attributes:
-      name: how reports name it: `birds/0001.jpg`, `shard-3.tar/0001.jpg`. Unique in its source.
-      image: the encoded image (JPEG, PNG, WebP, GIF) or where it lies.
-      captions: one or more sentences.
-      label: its class, 0 …; mismatched pairs are taken from different labels.
-      box: (left, top, width, height) in pixels of the picture as it is shown (after its EXIF
-        rotation), for `crop="bbox"`; None where it is not known.
-      attributes: name → value; the same names in every record of a source.
-      problem: why the record can't be used; it is then listed as damaged, and not decoded.
+        name: the name in reports, unique in its source: `birds/0001.jpg`, `shard-3.tar/0001.jpg`.
+        image: the encoded image (JPEG, PNG, WebP, GIF), or its location.
+        captions: one or more sentences.
+        label: the class, from 0; mismatched pairs are drawn from different labels.
+        box: (left, top, width, height) for `crop="bbox"`, in pixels of the picture after its EXIF
+            rotation; None if unknown.
+        attributes: name → value; all records of a source have the same names.
+        problem: the reason why the record cannot be used. If it is not empty, the record is listed
+            as damaged and not decoded.
     """
 
     name: str
@@ -51,28 +63,32 @@ class Record:
 
 
 class Source(Protocol):
-    """A data set that can be prepared.
+    """A data set that can be prepared. A subclass has to define `count` and `records`.
 
     Attributes:
-      name: how sentences name it: "the folder my_pictures".
-      directory: where its preparations are kept. What lies there is never asked again, so the path
-        must be another one when the content is.
+        name: its name in messages: "the folder my_pictures".
+        directory: where its prepared data are kept. A split that exists there is not prepared
+            again, so different content needs a different path.
     """
 
     name: str
     directory: Path
 
     def count(self, split: str) -> int:
-        """How many records a split has."""
+        """The number of records of a split, "train" or "test"."""
+        ...
 
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, always in the same order."""
+        ...
 
     def left_out(self) -> Sequence[str]:
-        """What the source holds and no record stands for, a line each: `a.jpg: no caption`."""
+        """Files of the source that no record uses, one line each: `a.jpg: no caption`."""
+        return ()
 
     def remarks(self) -> Sequence[str]:
-        """What a person should know of classes and splits, a sentence each."""
+        """Sentences for the user about classes and splits."""
+        return ()
 
     def finish(self) -> None:
-        """Raises UserError where the source has changed while it was read."""
+        """Called after the last record. Raises UserError if the source changed meanwhile."""

@@ -1,56 +1,164 @@
-"""The data sets by name, and their preparation, which several processes may ask for at once."""
+"""The registry of data sets: one name for each, and how its records are read.
 
-import contextlib
+A data set of your own is one more entry, for example at the top of your config file:
+
+    registry.DATA_SETS["mine"] = registry.DataSet("my_module:MyBuilder", crop="square")
+
+Every process that reads the data needs the entry. The modes that start without a config file (for
+example --mode=evaluate) need it in this file.
+"""
+
+import dataclasses
 import importlib
 import os
-import pathlib
-import shutil
-from typing import Any
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
 
+from ml_collections import ConfigDict
+
+from stackgan_jax.data import tfds_source
+from stackgan_jax.data.folder.source import FolderSource
 from stackgan_jax.data.records import Source
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.runtime.locking import locked, unwritable
+from stackgan_jax.runtime.locking import unwritable
 
-# name → (module, class); a module, and TensorFlow with it, is imported when it is asked for.
-BUILDERS = {
-    "synthetic_birds": ("stackgan_jax.data.synthetic_birds.builder", "SyntheticBirds"),
-    "birds": ("stackgan_jax.data.published_sets.birds", "Cub200"),
-    "flowers": ("stackgan_jax.data.published_sets.flowers", "Oxford102"),
-    "coco": ("stackgan_jax.data.published_sets.coco", "Coco2014"),
-    "cub200": ("stackgan_jax.data.published_sets.birds", "Cub200"),
-    "oxford102": ("stackgan_jax.data.published_sets.flowers", "Oxford102"),
-    "coco2014": ("stackgan_jax.data.published_sets.coco", "Coco2014"),
-    "stackgan_pickles": ("stackgan_jax.data.published_sets.stackgan_pickles", "StackganPickles"),
-}
 DEFAULT_DIRECTORY = "~/.cache/stackgan_jax/datasets"
 
 
-def source(data: Any) -> Source:
-    """The source of a config's records, prepared when they are asked for.
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """One entry of the registry.
 
-    Args:
-        data: `config.data`: `name`, `builder_config` and `dir`; `path` and more for a folder.
+    Attributes:
+        source: a callable `(config.data, directory) → records.Source`, where `directory` holds all
+            prepared data sets; or a TFDS builder as "module:Class", whose examples have `image`,
+            `captions`, `label` and optionally `bbox`, `filename`, `attributes`. The module, and
+            TensorFlow with it, is imported at the first use.
+        builder_config: default of `config.data.builder_config`, the name of one of the builder's
+            configurations; "" for its first.
+        crop: default of `config.data.crop`: "none", "square" or "bbox".
+        settings: further fields of `config.data` with their defaults.
+        images: number of training images; 0 if it depends on the user's files.
+        program: the published program whose networks and schedule the configs use for this data
+            set: "tensorflow", "pytorch", or None.
+        former_name: `config.data.name` in older runs, and its folder below `directory`.
+    """
+
+    source: str | Callable[[ConfigDict, Path], Source]
+    builder_config: str = ""
+    crop: str = "none"
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    images: int = 0
+    program: Literal["tensorflow", "pytorch"] | None = None
+    former_name: str = ""
+
+    def steps_per_epoch(self, batch_size: int) -> int:
+        """The steps of one pass over the training images; the incomplete last batch is dropped."""
+        return self.images // batch_size
+
+
+DATA_SETS: dict[str, DataSet] = {
+    "synthetic_birds": DataSet(
+        "stackgan_jax.data.synthetic_birds.builder:SyntheticBirds",
+        builder_config="small",
+        images=2_520,
+    ),
+    "birds": DataSet(
+        "stackgan_jax.data.published_sets.birds:Birds",
+        crop="bbox",
+        images=8_855,
+        program="tensorflow",
+        former_name="cub200",
+    ),
+    "flowers": DataSet(
+        "stackgan_jax.data.published_sets.flowers:Flowers",
+        images=7_034,
+        program="tensorflow",
+        former_name="oxford102",
+    ),
+    "coco": DataSet(
+        "stackgan_jax.data.published_sets.coco:Coco",
+        images=82_783,
+        program="pytorch",
+        former_name="coco2014",
+    ),
+    "stackgan_pickles": DataSet(
+        "stackgan_jax.data.published_sets.stackgan_pickles:StackganPickles",
+        builder_config="76",
+        images=8_855,  # of the birds; the pickles of the flowers are set up by hand
+        program="tensorflow",
+    ),
+    # The user's own pictures. data/splitting.py explains the settings.
+    "folder": DataSet(
+        FolderSource,
+        crop="square",
+        settings={"classes": "auto", "test_fraction": 0.1, "split_seed": 0},
+    ),
+}
+
+
+def config(name: str) -> ConfigDict:
+    """`config.data` of a data set, for a config file.
+
+    Besides the fields of its entry it holds: `path`, the folder of the user's files; `dir`, where
+    prepared data are kept ("" for DEFAULT_DIRECTORY); `max_damaged`, the share of images that may
+    be unusable; `residency`, where a split is held during training (see batches.on_device).
 
     Raises:
-        UserError: the name or the configuration is unknown, the directory cannot be made, or the
-            folder with the user's pictures is not there.
+        UserError: the name is unknown.
     """
-    # Imported here, for they import each other by way of this package.
-    from stackgan_jax.data import tfds_source
-    from stackgan_jax.data.folder.source import FolderSource
-    from stackgan_jax.data.published_sets import coco_captions
+    data_set = _find(name)
+    return ConfigDict(
+        {
+            "name": name,
+            "builder_config": data_set.builder_config,
+            "crop": data_set.crop,
+            **data_set.settings,
+            "path": "",
+            "dir": "",
+            "max_damaged": 0.01,
+            "residency": "auto",
+        }
+    )
 
-    if data.name == "folder":
-        return FolderSource(data, directory(data.dir))
-    if data.name in ("coco", "coco2014") and (prepared := coco_captions.find(data.path)):
-        return coco_captions.CocoCaptions(prepared, directory(data.dir))
-    wanted = (data.name, data.builder_config or None, data.dir or None, data.path or None)
-    return tfds_source.TfdsSource(builder(*wanted), lambda: prepare(*wanted))
+
+def source(data: ConfigDict) -> Source:
+    """The source of a config's records. Nothing is prepared until records are requested.
+
+    Args:
+        data: `config.data`: `name`, which may be the former name in an older run's config,
+            `builder_config`, `path`, `dir`, and the data set's own settings.
+
+    Raises:
+        UserError: the name or the configuration is unknown, `dir` cannot be created, or the user's
+            files are not in `path`.
+    """
+    name = current_name(data.name)
+    make = _find(name).source
+    folder = directory(data.dir)
+    if callable(make):
+        return make(data, folder)
+    prepared_elsewhere = getattr(_builder_class(make), "prepared_elsewhere", None)
+    if prepared_elsewhere and (found := prepared_elsewhere(data.path, folder)):
+        return found
+    arguments = (name, data.builder_config or None, data.dir or None, data.path or None)
+    return tfds_source.TfdsSource(name, builder(*arguments), lambda: prepare(*arguments))
 
 
-def directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
-    """Where prepared data sets lie, made if need be; UserError where it can't be."""
-    path = pathlib.Path(data_dir or DEFAULT_DIRECTORY).expanduser().resolve()
+def current_name(name: str) -> str:
+    """The name of a data set in this registry, given that name or its former one."""
+    current = {each.former_name: known for known, each in DATA_SETS.items() if each.former_name}
+    return current.get(name, name)
+
+
+def directory(data_dir: str | os.PathLike | None) -> Path:
+    """The folder of all prepared data sets, created if it is missing.
+
+    Raises:
+        UserError: the folder cannot be created.
+    """
+    path = Path(data_dir or DEFAULT_DIRECTORY).expanduser().resolve()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -58,120 +166,71 @@ def directory(data_dir: str | os.PathLike | None) -> pathlib.Path:
     return path
 
 
-def builder(name, config=None, data_dir=None, path=None):
+def builder(
+    name: str,
+    config: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    path: str | os.PathLike | None = None,
+) -> Any:
     """The TFDS builder of a data set, not yet prepared.
 
+    A builder class may have a class method `fingerprint(path, config)`, which names the folder of
+    the prepared data, so that other source files make another folder.
+
     Args:
-        name: one of BUILDERS.
-        config: name of one of the builder's configurations; None for its first.
-        data_dir: where prepared data sets lie; None for DEFAULT_DIRECTORY.
-        path: where the user's files lie, for the data sets that are made of them.
+        name: a data set whose `source` is a TFDS builder.
+        config: the name of one of the builder's configurations; None for its first.
+        data_dir: the folder of all prepared data sets; None for DEFAULT_DIRECTORY.
+        path: the folder of the user's files, if the data set is made of them.
 
     Raises:
         UserError: the name or the configuration is unknown, one of the user's files is missing, or
-            the directory cannot be made.
+            the directory cannot be created.
     """
-    if name not in BUILDERS:
-        choices = ", ".join(sorted([*BUILDERS, "folder"]))
-        raise UserError(f"Unknown dataset {name!r}; choose from {choices}.")
-    module, class_name = BUILDERS[name]
-    kind = getattr(importlib.import_module(module), class_name)
+    data_set = _find(name)
+    if callable(data_set.source):
+        choices = ", ".join(sorted(n for n, d in DATA_SETS.items() if not callable(d.source)))
+        raise UserError(f"Dataset {name!r} has no TFDS builder; choose from {choices}.")
+    kind = _builder_class(data_set.source)
     configs = [known.name for known in kind.BUILDER_CONFIGS]
     if config is not None and config not in configs:
-        choices = ", ".join(configs)
+        choices = ", ".join(configs) or "none: leave config.data.builder_config empty"
         raise UserError(
             f"Unknown configuration {config!r} of dataset {name!r}; choose from {choices}."
         )
     prepared = directory(data_dir)
     if hasattr(kind, "fingerprint"):
         prepared /= kind.fingerprint(path, config)
-    return kind(config=config, data_dir=os.fspath(prepared))
-
-
-def prepare(name, config=None, data_dir=None, path=None):
-    """The TFDS builder of a data set, prepared: drawn or read if that has not been done yet.
-
-    One process prepares and the others wait for it; what an interrupted preparation left behind is
-    removed first. Arguments and errors as for `builder`; UserError too where the disk is full.
-    """
-    made = builder(name, config, data_dir, path)
-    prepared = pathlib.Path(made.data_path)
-    if not _is_prepared(prepared):
-        try:
-            with locked(prepared), _quiet():
-                if not _is_prepared(prepared):
-                    _prepare(made, prepared, path)
-        except OSError as error:
-            raise unwritable(prepared, error) from error
-        # The first builder looked before the data were there.
-        made = builder(name, config, data_dir, path)
+    made = kind(config=config, data_dir=os.fspath(prepared))
+    if data_set.former_name:
+        return tfds_source.prepared_as(data_set.former_name, made, prepared) or made
     return made
 
 
-def _is_prepared(path):
-    # tfds renames the finished directory into place, so what is there is complete.
-    return (path / "dataset_info.json").exists()
+def prepare(
+    name: str,
+    config: str | None = None,
+    data_dir: str | os.PathLike | None = None,
+    path: str | os.PathLike | None = None,
+) -> Any:
+    """The TFDS builder of a data set, prepared now unless that has already been done.
+
+    One process prepares and the others wait for it. Remains of an interrupted preparation are
+    removed first. Arguments and errors as for `builder`; UserError also if the disk is full.
+    """
+    return tfds_source.prepare(lambda: builder(name, config, data_dir, path), path)
 
 
-def _prepare(made, prepared, path):
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import constants
-
-    for interrupted in prepared.parent.glob(f"{constants.INCOMPLETE_PREFIX}*"):
-        shutil.rmtree(interrupted)
-    # Nothing is asked of a server: the data are drawn here, or lie where the user put them.
-    made.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(try_download_gcs=False, manual_dir=path)
-    )
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Silences tfds's bars, which know no total and hence no ETA; the builders print their own."""
-    from tensorflow_datasets.core.utils import tqdm_utils
-
-    tqdm_utils.disable_progress_bar()
-    try:
-        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-            yield
-    finally:
-        tqdm_utils.enable_progress_bar()
-
-
-# TEMPORARY-MERGE
-import types  # noqa: E402
-
-from ml_collections import ConfigDict  # noqa: E402
-
-_PLAIN = {"crop": "none", "builder_config": ""}
-DATA_SETS = {
-    "synthetic_birds": types.SimpleNamespace(
-        program=None, images=None, fields={"builder_config": "small", "crop": "none"}
-    ),
-    "birds": types.SimpleNamespace(
-        program="tensorflow", images=8855, fields={"builder_config": "", "crop": "bbox"}
-    ),
-    "flowers": types.SimpleNamespace(program="tensorflow", images=7034, fields=_PLAIN),
-    "coco": types.SimpleNamespace(program="pytorch", images=82783, fields=_PLAIN),
-    "stackgan_pickles": types.SimpleNamespace(
-        program="tensorflow", images=8855, fields={"builder_config": "76", "crop": "none"}
-    ),
-    "folder": types.SimpleNamespace(
-        program=None,
-        images=None,
-        fields={
-            "builder_config": "",
-            "crop": "square",
-            "classes": "auto",
-            "test_fraction": 0.1,
-            "split_seed": 0,
-        },
-    ),
-}
-
-
-def config(name):
+def _find(name: str) -> DataSet:
     if name not in DATA_SETS:
-        raise UserError(f"Unknown data set {name!r}; choose from {', '.join(DATA_SETS)}.")
-    where = {"path": "", "dir": "", "max_damaged": 0.01, "residency": "auto"}
-    return ConfigDict({"name": name, **DATA_SETS[name].fields, **where})
+        raise UserError(
+            f"Unknown dataset {name!r}; choose from {', '.join(DATA_SETS)}, or add an entry to "
+            "DATA_SETS of stackgan_jax.data.registry."
+        )
+    return DATA_SETS[name]
+
+
+def _builder_class(reference: str) -> Any:
+    """ "module:Class" → the class."""
+    module, class_name = reference.split(":")
+    return getattr(importlib.import_module(module), class_name)

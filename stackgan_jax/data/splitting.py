@@ -1,4 +1,4 @@
-"""Which class an image counts as and which split it is in, where a folder leaves that open."""
+"""Classes and splits of the user's pictures, where the folder does not give them."""
 
 import collections
 import hashlib
@@ -8,21 +8,23 @@ from stackgan_jax.data.folder.annotations import Row
 from stackgan_jax.runtime.errors import UserError
 
 CLASSES = ("auto", "given", "captions")
-MANY_CLASSES = 20  # so many tell captions apart, and some can be held out
+MANY_CLASSES = 20  # enough to separate captions by class and to hold some classes out
 
 
 def labels(rows: Sequence[Row], classes: str) -> tuple[list[int], bool]:
-    """A label for each usable row, and whether it is the class that the folder tells.
+    """A label for each row, and whether the labels are the folder's classes.
 
-    Training mismatches pictures and captions of different labels. Where there are no classes, or
-    so few that most captions within one differ, two images with other captions are of other labels.
+    Training pairs a picture with a caption of another label, as a mismatch. If the folder has no
+    classes, or so few that most captions within one class differ, the label stands for the caption:
+    two images with different captions have different labels.
 
     Args:
-      rows: all usable.
-      classes: "given", the folder's classes; "captions", by caption; "auto": given from
-        MANY_CLASSES on.
+        rows: the usable images.
+        classes: `config.data.classes`: "given" takes the folder's classes; "captions" the captions;
+            "auto" the folder's classes if there are at least MANY_CLASSES.
 
-    Raises UserError when `classes` is unknown, or "given" and not every image has one.
+    Raises:
+        UserError: `classes` is unknown, or it is "given" and an image has no class.
     """
     if classes not in CLASSES:
         choices = ", ".join(CLASSES)
@@ -31,30 +33,37 @@ def labels(rows: Sequence[Row], classes: str) -> tuple[list[int], bool]:
     if classes == "given" and "" in kinds:
         without = sum(not row.annotation.kind for row in rows)
         raise UserError(
-            f"config.data.classes=given needs a class for every image, and {without:,} of "
+            f"config.data.classes=given needs a class for every image, but {without:,} of "
             f"{len(rows):,} have none; add them, or set --config.data.classes=auto."
         )
     given = classes == "given" or (
         classes == "auto" and "" not in kinds and len(kinds) >= MANY_CLASSES
     )
     keys = [row.annotation.kind if given else row.annotation.captions for row in rows]
-    order = {key: label for label, key in enumerate(sorted(set(keys), key=_natural))}
+    order = {key: label for label, key in enumerate(sorted(set(keys), key=_numerically))}
     return [order[key] for key in keys], given
 
 
 def splits(rows: Sequence[Row], given: bool, test_fraction: float, seed: int) -> list[str]:
-    """ "train" or "test" for each row: as the folder tells, or drawn.
+    """ "train" or "test" for each row: as the folder says if it has a test split, else drawn.
 
-    What is drawn depends on the image's name, or its class's, so that an image stays in its split
-    when others are added. Whole classes are held out where the labels are the folder's classes.
+    The draw depends on the name of the image, or of its class, so an image stays in its split when
+    others are added. If the labels are the folder's classes, whole classes are held out.
 
-    Raises UserError when `test_fraction` is no share, or too few images are there to hold one out.
+    Args:
+        rows: the usable images.
+        given: whether the labels are the folder's classes.
+        test_fraction: `config.data.test_fraction`, the share that is drawn for testing.
+        seed: `config.data.split_seed`.
+
+    Raises:
+        UserError: `test_fraction` is not between 0 and 1, or there is only one class or image.
     """
     if any(row.annotation.split == "test" for row in rows):
         return [row.annotation.split or "train" for row in rows]
     if not 0 < test_fraction < 1:
         raise UserError(
-            f"config.data.test_fraction={test_fraction:g} is no share between 0 and 1; "
+            f"config.data.test_fraction={test_fraction:g} is not a number between 0 and 1; "
             "0.1 holds out a tenth for testing."
         )
     units = [row.annotation.kind if given else row.name for row in rows]
@@ -70,7 +79,13 @@ def splits(rows: Sequence[Row], given: bool, test_fraction: float, seed: int) ->
 
 
 def remarks(rows: Sequence[Row], where: Sequence[str], given: bool) -> list[str]:
-    """What a person should know of classes and splits, a sentence each."""
+    """Sentences for the user about classes, splits and captions.
+
+    Args:
+        rows: the usable images.
+        where: the split of each.
+        given: whether the labels are the folder's classes.
+    """
     found = []
     kinds = collections.defaultdict(set)
     for row, split in zip(rows, where, strict=True):
@@ -80,20 +95,20 @@ def remarks(rows: Sequence[Row], where: Sequence[str], given: bool) -> list[str]
     if both and (given or any(row.annotation.split for row in rows)):
         found.append(
             f"{both:,} of {len(kinds):,} classes are in both splits: "
-            "the test captions are of classes seen in training."
+            "the test captions include classes seen in training."
         )
     if kinds and not given:
         found.append(
-            f"{len(kinds):,} {'class is' if len(kinds) == 1 else 'classes are'} too few to tell "
-            "captions apart: images with other captions count as different "
+            f"{len(kinds):,} {'class is' if len(kinds) == 1 else 'classes are'} too few to "
+            "separate captions: images with different captions count as different "
             "(config.data.classes=given uses the classes)."
         )
     if len({row.annotation.captions for row in rows}) == 1:
-        found.append("All images have the same captions: the words tell a network nothing.")
+        found.append("All images have the same captions: a network learns nothing from the words.")
     return found
 
 
-def _natural(key: str | tuple[str, ...]) -> tuple:
-    """Numbers in the order of numbers."""
+def _numerically(key: str | tuple[str, ...]) -> tuple:
+    """Sorts numbers by value, before everything else."""
     number = isinstance(key, str) and key.isdecimal() and len(key) < 20
     return (0, int(key), key) if number else (1, 0, key)

@@ -34,7 +34,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     kind = text.kind(config.encoder, "config.encoder")
     load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
     split, test = load("train"), load("test")
-    input_pipeline.claim(split, workdir)
+    input_pipeline.record_data(split, workdir)
     encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
     if encoder.trainable:

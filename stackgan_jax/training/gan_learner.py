@@ -42,9 +42,9 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     game = _matched(build(config, prior_configs), encoder, workdir)
     size = augment.load_size(game.size)
     split = input_pipeline.load(config.data, "train", size)
-    input_pipeline.claim(split, workdir)
+    input_pipeline.record_data(split, workdir)
     if encoder.trainable:
-        input_pipeline.tell_of_other_data(split, paths.folder(config.text_encoder))
+        input_pipeline.warn_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
     captions = preview_captions(input_pipeline.load(config.data, "test", size))
     source = batches.image_text(

@@ -108,7 +108,8 @@ def gradient_squares(score: Score, image: jax.Array, condition: jax.Array) -> ja
     """‖∇D‖² of each real matching pair by image and condition together → `[b]`."""
     total = lambda image, condition: jnp.sum(score(image, condition))
     gradients = jax.grad(total, (0, 1))(image, condition)
-    return sum(jnp.sum(jnp.square(g.astype(jnp.float32)), range(1, g.ndim)) for g in gradients)
+    wide = (g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in gradients)
+    return sum(jnp.sum(jnp.square(g), range(1, g.ndim)) for g in wide)
 
 
 def r1(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:

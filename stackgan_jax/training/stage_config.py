@@ -115,7 +115,7 @@ def published_schedule(
         halve_every: epochs between halvings of the learning rates.
         save_every: epochs between saves and previews.
     """
-    epoch = registry.DATA_SETS[config.dataset].images // batch_size
+    epoch = registry.DATA_SETS[config.dataset].steps_per_epoch(batch_size)
     config.training.halve_every = halve_every * epoch
     config.update(batch_size=batch_size, steps=epochs * epoch)
     config.preview_every = config.save_every = save_every * epoch

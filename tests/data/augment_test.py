@@ -1,4 +1,4 @@
-"""Crops, flips and disturbances."""
+"""Crops, flips and disturbances of images."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ augmented = jax.jit(augment.augment, static_argnums=2)
 
 
 def numbered(batch, size):
-    """Images whose red and green tell the place, their blue the image."""
+    """Images whose red and green are the row and column, and whose blue is the image number."""
     place = np.arange(size, dtype=np.uint8)
     image = np.zeros((batch, size, size, 3), np.uint8)
     image[..., 0] = place[:, None]
@@ -49,14 +49,14 @@ def test_augment_crops_a_window_and_flips_half_of_them():
     assert 70 < sum(flips) < 130
 
 
-def test_augment_is_a_function_of_its_key():
+def test_augment_depends_on_its_key_only():
     image = numbered(8, 19)
     first, again, other = (augmented(jax.random.key(k), image, 16) for k in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0
 
 
-def test_augment_of_images_of_the_very_size_only_flips():
+def test_augment_only_flips_images_that_already_have_the_size():
     out = pixels(augmented(jax.random.key(0), numbered(8, 16), 16))
     np.testing.assert_array_equal(np.sort(out, axis=2), np.sort(numbered(8, 16), axis=2))
 
@@ -68,12 +68,12 @@ def test_centre_takes_the_middle():
 
 
 @pytest.mark.parametrize("crop", [augment.centre, lambda i, s: augmented(jax.random.key(0), i, s)])
-def test_images_smaller_than_the_crop_are_named(crop):
+def test_images_smaller_than_the_crop_are_rejected(crop):
     with pytest.raises(UserError, match="16 pixels can't be cropped to 32"):
         crop(numbered(2, 16), 32)
 
 
-def test_images_are_mirrored_only_where_wanted():
+def test_images_are_mirrored_only_with_flip():
     images = jnp.zeros((64, 8, 8, 3), jnp.uint8).at[:, :, 0].set(255)
     kept = augment.augment(jax.random.key(0), images, 8, flip=False)
     np.testing.assert_array_equal(kept, augment.normalise(images))
@@ -90,7 +90,7 @@ def test_disturbed_pictures_are_small_and_nearly_the_same():
     assert not np.allclose(seen, augment.disturb(jax.random.key(1), image, 20))
 
 
-def test_disturbed_pictures_are_moved_by_a_tenth_at_most():
+def test_disturbed_pictures_are_moved_by_at_most_a_tenth():
     image = jnp.zeros((1, 40, 40, 3)).at[0, 20, 20].set(1000.0)
     places = set()
     for seed in range(30):

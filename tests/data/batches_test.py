@@ -1,4 +1,4 @@
-"""Batches are a function of (seed, step), whatever the process and wherever they are gathered."""
+"""Batches are a function of (seed, step): the same in any process, on the host or the device."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ IMAGES, SIZE, WIDTH = 24, 5, 3
 
 
 def pictures(seed=0):
-    """images, labels: two of each class; and 1 to 7 captions' embeddings for each image."""
+    """Images, their labels (two images per class), and embeddings of 1 to 7 captions per image."""
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (IMAGES, SIZE, SIZE, 3), np.uint8)
     labels = np.arange(IMAGES, dtype=np.int32) // 2
@@ -71,14 +71,14 @@ def test_an_embedding_is_the_mean_of_different_captions_of_its_image(step, capti
         np.testing.assert_allclose(mean, embeddings.flat[chosen].mean(0), rtol=1e-5, atol=1e-6)
 
 
-def test_every_caption_has_its_turn():
+def test_every_caption_is_drawn():
     choices = [gan_source(captions=1).choose(step) for step in range(300)]
     drawn = np.concatenate([choice["captions"].ravel() for choice in choices])
     assert set(drawn) == set(range(len(pictures()[2].flat)))
 
 
 @pytest.mark.parametrize("captions", [1, 3, 4])
-def test_a_batch_gathered_on_the_devices_is_the_hosts_bit_by_bit(captions):
+def test_a_batch_gathered_on_the_devices_equals_the_hosts_bit_by_bit(captions):
     source = gan_source(captions=captions)
     devices = mesh.data_mesh(8)
     held = mesh.place_everywhere(devices, source.held)
@@ -96,7 +96,7 @@ def joint_source(labels=None, batch_size=8):
     return batches.joint_embedding(images, own if labels is None else labels, tokens, batch_size, 0)
 
 
-def test_every_item_for_the_joint_embedding_is_of_another_class():
+def test_all_items_for_the_joint_embedding_are_of_different_classes():
     offsets = pictures()[2].offsets
     for batch in joint_source().batches(0, 5):
         assert len(set(batch["label"])) == 8
@@ -104,18 +104,18 @@ def test_every_item_for_the_joint_embedding_is_of_another_class():
         np.testing.assert_array_equal(image // 2, batch["label"])
 
 
-def test_few_classes_come_evenly_often():
+def test_few_classes_have_equal_numbers_of_items():
     for batch in joint_source((np.arange(IMAGES) % 2).astype(np.int32), 7).batches(0, 5):
         assert sorted(np.unique(batch["label"], return_counts=True)[1]) == [3, 4]
 
 
-def test_images_of_one_class_are_classes_of_their_own():
+def test_images_of_a_single_class_count_as_classes_of_their_own():
     for batch in joint_source(np.zeros(IMAGES, np.int32)).batches(0, 5):
         assert len(set(batch["label"])) == 8
 
 
 @pytest.mark.parametrize("make", [gan_source, joint_source])
-def test_processes_share_a_batch_as_one_process_would_fill_it(make, monkeypatch):
+def test_the_parts_of_all_processes_make_the_batch_of_one_process(make, monkeypatch):
     (whole,) = make().batches(2, 3)
     monkeypatch.setattr(jax, "process_count", lambda: 4)
     parts = []
@@ -125,11 +125,11 @@ def test_processes_share_a_batch_as_one_process_would_fill_it(make, monkeypatch)
     equal({name: np.concatenate([part[name] for part in parts]) for name in whole}, whole)
 
 
-def test_what_lies_where():
+def test_residency_host_device_and_auto_on_a_cpu():
     source, devices = gan_source(), mesh.data_mesh(8)
     assert batches.on_device(source, "device", devices)
     assert not batches.on_device(source, "host", devices)
-    assert not batches.on_device(source, "auto", devices)  # a CPU gains nothing by it
+    assert not batches.on_device(source, "auto", devices)  # a CPU would gain nothing
     with pytest.raises(UserError, match="'gpu'; choose from auto, host, device"):
         batches.on_device(source, "gpu", devices)
 
@@ -149,7 +149,7 @@ class _Mesh:
         self.local_devices = [_Device(memory)]
 
 
-def test_an_accelerator_holds_what_fits():
+def test_an_accelerator_holds_a_split_that_fits():
     source = gan_source()
     assert batches.on_device(source, "auto", _Mesh(4 * source.held_bytes))
     assert not batches.on_device(source, "auto", _Mesh(2 * source.held_bytes))
@@ -167,7 +167,7 @@ def test_an_accelerator_holds_what_fits():
         [3, 3, 3, 1, 1, 0, 0, 9],
     ],
 )
-def test_mismatched_is_a_permutation_to_other_classes(labels):
+def test_mismatched_is_a_permutation_into_other_classes(labels):
     labels = np.array(labels)
     for partner in partners(labels):
         np.testing.assert_array_equal(np.sort(partner), np.arange(8))
@@ -180,7 +180,7 @@ def test_mismatched_reaches_every_partner():
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12), st.integers(0, 99))
-def test_mismatched_crosses_classes_whatever_their_sizes(labels, seed):
+def test_mismatched_crosses_classes_of_any_sizes(labels, seed):
     labels = np.array(labels)
     partner = batches.mismatched(np.random.default_rng(seed), labels)
     if len(set(labels)) > 1:
@@ -191,13 +191,13 @@ def test_mismatched_crosses_classes_whatever_their_sizes(labels, seed):
         np.testing.assert_array_equal(np.sort(partner), np.arange(len(labels)))
 
 
-def test_mismatched_of_one_class_takes_other_items():
+def test_mismatched_of_a_single_class_takes_other_items():
     for partner in partners(np.full(6, 3)):
         np.testing.assert_array_equal(np.sort(partner), np.arange(6))
         assert (partner != np.arange(6)).all()
 
 
-def test_mismatched_needs_two():
+def test_mismatched_needs_two_items():
     with pytest.raises(UserError, match="at least 2"):
         batches.mismatched(np.random.default_rng(0), np.zeros(1))
 

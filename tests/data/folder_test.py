@@ -357,20 +357,20 @@ def test_a_run_refuses_other_data(mine, tmp_path):
     folder_of(mine, 10)
     run = tmp_path / "run"
     run.mkdir()
-    input_pipeline.claim(prepared(mine), run)
-    input_pipeline.claim(prepared(mine), run)
+    input_pipeline.record_data(prepared(mine), run)
+    input_pipeline.record_data(prepared(mine), run)
     put(run, {"checkpoints/4/state": b""})
     put(mine, {f"{i:03d}.txt": "other" for i in range(10)})
     with pytest.raises(UserError, match=r"was trained on 9 images .* with other contents"):
-        input_pipeline.claim(prepared(mine), run)
+        input_pipeline.record_data(prepared(mine), run)
 
 
 def test_an_encoder_trained_on_other_data_is_told_of(mine, tmp_path, capsys):
     folder_of(mine, 10)
-    input_pipeline.claim(prepared(mine), tmp_path)
-    input_pipeline.tell_of_other_data(prepared(mine), tmp_path)
+    input_pipeline.record_data(prepared(mine), tmp_path)
+    input_pipeline.warn_of_other_data(prepared(mine), tmp_path)
     assert "other data" not in capsys.readouterr().out
-    input_pipeline.tell_of_other_data(prepared(mine, "test"), tmp_path)
+    input_pipeline.warn_of_other_data(prepared(mine, "test"), tmp_path)
     assert "was trained on other data: 9 images of the folder" in capsys.readouterr().out
 
 
@@ -408,7 +408,7 @@ def test_splits_hold_out_classes_where_there_are_many(mine):
     assert not classes["train"] & classes["test"] and len(classes["test"]) == 2
     by_caption = by_name(mine, classes="captions")
     assert len({record.label for _, record in by_caption.values()}) == 100
-    with pytest.raises(UserError, match="no share between 0 and 1"):
+    with pytest.raises(UserError, match="not a number between 0 and 1"):
         by_name(mine, test_fraction=1.5)
     with pytest.raises(UserError, match="'some'; choose from auto, given, captions"):
         by_name(mine, classes="some")

@@ -1,4 +1,4 @@
-"""Pictures: ranges, resizing and grids."""
+"""Pictures as arrays: conversion, resizing, grids and PNG files."""
 
 import numpy as np
 from hypothesis import given
@@ -8,7 +8,7 @@ from PIL import Image
 from stackgan_jax.data import images
 
 
-def test_every_byte_survives_the_way_to_float_and_back():
+def test_every_byte_survives_conversion_to_float_and_back():
     levels = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
     np.testing.assert_array_equal(images.to_uint8(images.to_float(levels)), levels)
     assert images.to_float(levels).min() == -1 and images.to_float(levels).max() == 1
@@ -28,14 +28,14 @@ def test_shrinking_averages_areas():
     caption=st.text(max_size=200),
     size=st.sampled_from([8, 31, 64]),
 )
-def test_a_grid_holds_every_picture_whatever_the_caption(rows, columns, caption, size):
+def test_a_grid_holds_every_picture_with_any_caption(rows, columns, caption, size):
     picture = np.full((size, size, 3), 7, np.uint8)
     page = images.captioned_grid([[picture] * columns] * rows, [caption] * rows)
     assert (page == 7).all(-1).sum() >= rows * columns * size * size
     assert page.dtype == np.uint8
 
 
-def test_png_is_written_whole(tmp_path):
+def test_save_png_leaves_one_whole_file(tmp_path):
     page = images.captioned_grid([[np.zeros((8, 8, 3), np.uint8)]], ["a bird"], ["Stage I"])
     images.save_png(tmp_path / "page.png", page)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "page.png")), page)

@@ -1,22 +1,21 @@
-"""A split is decoded once, whole, as published; its captions are embedded once."""
+"""A split is decoded once and completely; its captions are embedded once."""
 
 import numpy as np
 import pytest
 
 from stackgan_jax import text
-from stackgan_jax.data import input_pipeline
-from stackgan_jax.runtime import configuration
+from stackgan_jax.data import input_pipeline, registry
 from stackgan_jax.runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def split(data_dir):
-    data = configuration.data_set("synthetic_birds")
+    data = registry.config("synthetic_birds")
     data.update(builder_config="tiny", dir=str(data_dir))
     return input_pipeline.load(data, "train", 19)
 
 
-def test_a_split_is_decoded_whole(split):
+def test_a_split_is_decoded_completely(split):
     assert split.images.shape == (36, 19, 19, 3) and split.images.dtype == np.uint8
     assert split.images.std() > 20
     assert all(len(captions) == 10 for captions in split.captions)
@@ -37,8 +36,8 @@ def test_captions_are_embedded_once(split, runs):
     np.testing.assert_allclose(first.flat[10:20], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_an_unknown_crop_is_refused(data_dir):
-    data = configuration.data_set("synthetic_birds")
+def test_an_unknown_crop_is_rejected(data_dir):
+    data = registry.config("synthetic_birds")
     data.update(builder_config="tiny", dir=str(data_dir), crop="round")
     with pytest.raises(UserError, match="'round'; choose from none, square, bbox"):
         input_pipeline.load(data, "train", 20)

@@ -1,4 +1,4 @@
-"""Preparing and streaming hold a bounded part of the pictures in memory, however many there are."""
+"""Preparing and streaming need bounded memory for any number of pictures."""
 
 import io
 import json
@@ -15,7 +15,7 @@ PROBE = Path(__file__).parents[1] / "memory_probe.py"
 
 
 def make_shard(path, images):
-    """Of photographs, as large as people's; ten are drawn, the rest are the same again."""
+    """Writes a shard of pictures of the size of photographs; after ten they repeat."""
     rng = np.random.default_rng(0)
     drawn = []
     for _ in range(10):
@@ -25,9 +25,7 @@ def make_shard(path, images):
         drawn.append(file.getvalue())
     with tarfile.open(path, "w") as tar:
         for number in range(images):
-            words = json.dumps(
-                {"text": [f"photograph {number}, said in way {i}" for i in range(5)]}
-            )
+            words = json.dumps({"text": [f"photograph {number}, caption {i}" for i in range(5)]})
             parts = {"jpg": drawn[number % 10], "json": words.encode()}
             for suffix, content in parts.items():
                 member = tarfile.TarInfo(f"{number:07d}.{suffix}")
@@ -37,7 +35,7 @@ def make_shard(path, images):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_memory_is_bounded(tmp_path):
+def test_memory_does_not_grow_with_the_number_of_pictures(tmp_path):
     held = {}
     for count in (400, 3200):
         folder = tmp_path / str(count)
@@ -46,8 +44,8 @@ def test_memory_is_bounded(tmp_path):
         command = [sys.executable, str(PROBE), str(folder), str(tmp_path / "cache"), "304"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=550)
         assert done.returncode == 0, done.stderr
-        told = json.loads(done.stdout.splitlines()[-1])
-        images, held[count] = told["images"], max(told["preparing"], told["streaming"])
+        measured = json.loads(done.stdout.splitlines()[-1])
+        images, held[count] = measured["images"], max(measured["preparing"], measured["streaming"])
         assert images == count * 9 // 10
-    # 2,800 pictures more are 776 MB; their names, captions and numbers a few kB each.
+    # 2,800 more pictures are 776 MB; the names, captions and numbers of each are a few kB.
     assert held[3200] - held[400] < 40_000, held

@@ -1,4 +1,4 @@
-"""--mode=prepare tells what the pictures are, side by side with another and after Ctrl-C."""
+"""--mode=prepare describes the data; it works in parallel and after an interruption."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 @pytest.fixture
 def mine(tmp_path):
-    """40 pictures of 4 sizes, two of them the same, one damaged, one without a caption."""
+    """40 pictures of 4 sizes: two are the same, one is damaged, one has no caption."""
     folder = tmp_path / "mine"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -42,24 +42,24 @@ def config(mine):
     return made
 
 
-def test_the_summary_tells_what_matters(mine, capsys):
+def test_the_summary_counts_images_captions_problems_and_copies(mine, capsys):
     overview.prepare(config(mine))
-    told = capsys.readouterr().out
-    lines = [line.split() for line in told.splitlines()]
+    printed = capsys.readouterr().out
+    lines = [line.split() for line in printed.splitlines()]
     images = {line[0]: line[1:] for line in lines if line}
     train, test = map(int, images["images"])
     assert train + test == 38 and test == 4
     assert sum(map(int, images["captions"])) == 76
     assert sum(map(int, images["damaged"])) == 1
-    assert "width 90 to 90, median 90; height 60 to 90" in told
-    assert "19 images are smaller than 76" in told
-    assert "Copies of another image, byte for byte: 1" in told
-    assert "ö (38), ß (38)" in told
-    assert "Captions: 10 to 17, median" in told
-    sheet = Path(told.rsplit("Contact sheet: ", 1)[1].strip())
+    assert "width 90 to 90, median 90; height 60 to 90" in printed
+    assert "19 images are smaller than 76" in printed
+    assert "Copies of another image, byte for byte: 1" in printed
+    assert "ö (38), ß (38)" in printed
+    assert "Captions: 10 to 17, median" in printed
+    sheet = Path(printed.rsplit("Contact sheet: ", 1)[1].strip())
     width, height = Image.open(sheet).size
     assert width > 6 * 150 and height > 6 * 150
-    assert (sheet.parent / overview.SUMMARY).read_text().strip() in told
+    assert (sheet.parent / overview.SUMMARY).read_text().strip() in printed
     left_out = (sheet.parent / "train" / "left_out.txt").read_text()
     assert left_out == "05.png: no caption\n"
 
@@ -74,44 +74,46 @@ def command(mine):
 
 
 @pytest.mark.slow
-def test_two_at_once(mine):
+def test_two_processes_share_one_preparation(mine):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     both = [subprocess.Popen(command(mine), **pipes) for _ in range(2)]
-    told = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [0, 0], told
-    for split in ("train", "test"):  # one of them decoded it
-        assert sum(errors.count(f"{split}, 76 pixels") for _, errors in told) == 1
-    assert all("Contact sheet" in out for out, _ in told)
+    outputs = [process.communicate(timeout=300) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    for split in ("train", "test"):  # only one of them decoded it
+        assert sum(errors.count(f"{split}, 76 pixels") for _, errors in outputs) == 1
+    assert all("Contact sheet" in out for out, _ in outputs)
 
 
 @pytest.mark.slow
-def test_ctrl_c_and_again(mine):
+def test_an_interrupted_preparation_is_started_again(mine):
     first = mine / "00.png"
-    for number in range(40, 600):  # enough that the signal comes in the middle
+    for number in range(40, 600):  # enough for the signal to come in the middle
         (mine / f"{number}.png").write_bytes(first.read_bytes())
     rows = [{"file_name": f"{n}.png", "text": f"number {n}"} for n in range(40, 600)]
     with (mine / "metadata.jsonl").open("a") as file:
         file.writelines(json.dumps(row) + "\n" for row in rows)
-    # A shell's background jobs, pytest among them, ignore Ctrl-C, and so would theirs.
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = subprocess.Popen(command(mine), stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    # A shell's background jobs ignore Ctrl-C, and their child processes inherit that.
+    handle_ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(
+        command(mine), stderr=subprocess.PIPE, text=True, preexec_fn=handle_ctrl_c
+    )
     cache = mine.parent / "cache"
     while not list(cache.rglob(".train.partial/images.npy")):
         assert process.poll() is None
         time.sleep(0.005)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=100)
-    assert process.returncode == 130, told
-    assert "the same command begins again" in told and "Traceback" not in told
+    _, errors = process.communicate(timeout=100)
+    assert process.returncode == 130, errors
+    assert "the same command begins again" in errors and "Traceback" not in errors
     done = subprocess.run(command(mine), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert not list(cache.rglob("*.partial"))
 
 
-def test_the_start_of_the_workers_is_not_taken_for_slow_pictures(monkeypatch, capsys):
+def test_the_remaining_time_does_not_include_the_start_of_the_workers(monkeypatch, capsys):
     clock = iter([0.0, 30.0, 40.0])
     monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
-    told = progress.Progress("mine", 100, "decoded")
-    told(1)
-    told(51)
+    report = progress.Progress("mine", 100, "decoded")
+    report(1)
+    report(51)
     assert capsys.readouterr().err.strip() == "mine: 51 of 100 images decoded, 10 s left"

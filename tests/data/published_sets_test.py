@@ -1,4 +1,4 @@
-"""The published data sets: read from the files that their owners distribute, or refused."""
+"""The published data sets are read from their source files; wrong files are rejected."""
 
 import shutil
 
@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from stackgan_jax.data import decoding, input_pipeline
-from stackgan_jax.data.published_sets import birds, coco, flowers, owners_files, stackgan_files
-from stackgan_jax.runtime import configuration
+from stackgan_jax.data import decoding, input_pipeline, registry
+from stackgan_jax.data.published_sets import birds, coco, flowers, source_files, stackgan_files
 from stackgan_jax.runtime.errors import UserError
 
 MAKERS = {
@@ -26,13 +25,13 @@ MAKERS = {
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The folder of every data set, by the argument that names it."""
-    folder = tmp_path_factory.mktemp("owners")
+    """Name of a data set → the folder of its source files."""
+    folder = tmp_path_factory.mktemp("published")
     return {name: make(folder / name) for name, make in MAKERS.items()}
 
 
 def data_of(name, path, prepared):
-    data = configuration.data_set(name)
+    data = registry.config(name)
     data.update(path=str(path), dir=str(prepared))
     return data
 
@@ -52,14 +51,14 @@ def reduced(path, size, box=None):
     return decoding.decode(path.read_bytes(), size, crop, box).pixels
 
 
-def test_birds_are_cut_by_their_boxes_and_split_by_class(split_of, files):
+def test_birds_are_cropped_by_their_boxes_and_split_by_class(split_of, files):
     train, test = split_of("birds", "train", 24), split_of("birds", "test", 24)
     assert list(train.labels) == [0, 0, 1, 1] and list(test.labels) == [2, 2]
     assert train.captions[0][0] == "this bird 1 is number 0 ."
     assert [len(captions) for captions in train.captions] == [10] * 4
     images = files["birds"] / "CUB_200_2011/images"
     first = images / made.TRAIN[0] / "Black_footed_Albatross_0001_1.jpg"
-    # The square of half-side 0.75 x 20 about (20, 11): 15 pixels up from row 11 is outside.
+    # The square of half-side 0.75 x 20 around (20, 11): 15 pixels above row 11 is outside.
     with Image.open(first) as image:
         cut = np.asarray(image)[0:26, 5:35]
     assert decoding.published_crop(40, 30, (10, 5, 20, 12)) == (5, 0, 35, 26)
@@ -67,7 +66,7 @@ def test_birds_are_cut_by_their_boxes_and_split_by_class(split_of, files):
     np.testing.assert_array_equal(train.images[0], expected)
 
 
-def test_flowers_are_whole_and_split_by_class(split_of, files):
+def test_flowers_are_not_cropped_and_are_split_by_class(split_of, files):
     train, test = split_of("flowers", "train", 12), split_of("flowers", "test", 12)
     assert list(train.labels) == [0, 0, 76, 76] and list(test.labels) == [1, 1]
     assert train.captions[2][8:] == ["a flower 5 with a tail", "a flower 5"]
@@ -83,13 +82,15 @@ def test_coco_joins_images_and_captions_by_number(split_of, files):
     np.testing.assert_array_equal(test.images[2], expected)
 
 
-def test_coco_as_tfds_prepared_it_is_read_as_it_lies(tmp_path):
-    features = tfds.features.FeaturesDict(  # those of tfds's coco_captions 1.1.0 that matter
-        {
-            "captions": tfds.features.Sequence({"id": np.int64, "text": np.str_}),
-            "image": tfds.features.Image(encoding_format="jpeg"),
-            "image/filename": tfds.features.Text(),
-        }
+def test_coco_prepared_by_tfds_is_read_in_place(tmp_path):
+    features = (
+        tfds.features.FeaturesDict(  # the features of TFDS's coco_captions 1.1.0 that are read
+            {
+                "captions": tfds.features.Sequence({"id": np.int64, "text": np.str_}),
+                "image": tfds.features.Image(encoding_format="jpeg"),
+                "image/filename": tfds.features.Text(),
+            }
+        )
     )
     examples = [
         {
@@ -123,7 +124,7 @@ def test_coco_as_tfds_prepared_it_is_read_as_it_lies(tmp_path):
     assert (tmp_path / "prepared") in test.directory.parents
 
 
-def test_pickled_images_come_as_they_were_pickled(split_of):
+def test_pickled_images_are_read_unchanged(split_of):
     train, test = (
         split_of("stackgan_pickles", "train", 76),
         split_of("stackgan_pickles", "test", 76),
@@ -133,7 +134,7 @@ def test_pickled_images_come_as_they_were_pickled(split_of):
     assert train.captions[4][9] == "a 002.Laysan_Albatross/train_0004"
 
 
-def test_pickled_images_of_both_stages_and_of_protocol_0(tmp_path):
+def test_pickled_images_of_both_stages_in_protocol_0_are_read(tmp_path):
     root = made.pickled_birds(tmp_path / "birds", protocol=0, images=1, sizes=(76, 304))
     for size in (76, 304):
         data = data_of("stackgan_pickles", root, tmp_path)
@@ -142,7 +143,7 @@ def test_pickled_images_of_both_stages_and_of_protocol_0(tmp_path):
         np.testing.assert_array_equal(images[0], made.picture(100 * size, size, size))
 
 
-def test_pickled_images_without_captions_are_called_by_name(tmp_path):
+def test_captions_without_text_are_named_by_image_and_number(tmp_path):
     root = made.pickled_birds(tmp_path, texts=False)
     names, labels = ([f"a/{i}" for i in range(6)], [1] * 6)
     assert stackgan_files.read_captions(root, "train", names, labels)[2][3] == "a/2 #3"
@@ -152,7 +153,7 @@ def test_pickled_images_without_captions_are_called_by_name(tmp_path):
         stackgan_files.read_captions(root, "train", names, labels)
 
 
-def test_pickled_flowers_find_their_captions_by_class(tmp_path):
+def test_captions_of_pickled_flowers_are_found_by_class(tmp_path):
     made.write(tmp_path / "text_c10/class_00077/image_06734.txt", "a flower\n")
     found = stackgan_files.read_captions(tmp_path, "train", ["jpg/image_06734"], [77])
     assert found == [["a flower"]]
@@ -175,25 +176,27 @@ MISSING = [
 ]
 
 
-@pytest.mark.parametrize(("name", "file", "owner"), MISSING)
-def test_a_missing_file_its_place_and_its_owner_are_told(name, file, owner, files, tmp_path):
+@pytest.mark.parametrize(("name", "file", "origin"), MISSING)
+def test_the_error_names_a_missing_file_its_folder_and_where_to_get_it(
+    name, file, origin, files, tmp_path
+):
     root = shutil.copytree(files[name], tmp_path / "files")
     shutil.rmtree(root / file) if (root / file).is_dir() else (root / file).unlink()
-    with pytest.raises(UserError) as refused:
+    with pytest.raises(UserError) as raised:
         input_pipeline.load(data_of(name, root, tmp_path / "prepared"), "train", 76)
-    told = str(refused.value)
-    assert f"{file} is missing: it is looked for in {root} (--config.data.path)" in told
-    assert owner in told.split("comes from")[1]
+    message = str(raised.value)
+    assert f"{file} is missing: it was looked for in {root} (--config.data.path)" in message
+    assert origin in message.split("comes from")[1]
     assert not list((tmp_path / "prepared").rglob("*.tfrecord*"))
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_no_path_is_told(name, tmp_path):
+def test_the_error_for_a_missing_path_names_folders_and_origins(name, tmp_path):
     with pytest.raises(UserError, match=r"set --config.data.path to the folder .* come from .*\."):
         input_pipeline.load(data_of(name, "", tmp_path), "train", 12)
 
 
-def test_other_files_are_prepared_anew(files, tmp_path):
+def test_changed_files_are_prepared_again(files, tmp_path):
     data = data_of("flowers", shutil.copytree(files["flowers"], tmp_path / "files"), tmp_path)
     assert len(input_pipeline.load(data, "train", 8)) == 4
     made.class_lists(
@@ -202,7 +205,7 @@ def test_other_files_are_prepared_anew(files, tmp_path):
     assert len(input_pipeline.load(data, "train", 8)) == 2
 
 
-def test_captions_that_come_later_are_read(tmp_path):
+def test_captions_that_are_added_later_are_read(tmp_path):
     root = made.pickled_birds(tmp_path / "birds", texts=False)
     data = data_of("stackgan_pickles", root, tmp_path)
     assert input_pipeline.load(data, "test", 8).captions[0][0] == f"{made.TEST[0]}/test_0000 #0"
@@ -211,7 +214,7 @@ def test_captions_that_come_later_are_read(tmp_path):
     assert captions[0][0] == f"this {made.TEST[0]}/test_0000 is number 0 ."
 
 
-def test_a_class_in_both_splits_is_refused(files, tmp_path):
+def test_a_class_in_both_splits_is_rejected(files, tmp_path):
     root = shutil.copytree(files["birds"], tmp_path / "files")
     made.class_lists(root / "cvpr2016_cub", made.TRAIN + made.TEST, made.TEST)
     with pytest.raises(UserError, match=f"{made.TEST[0]}' for training and for testing"):
@@ -221,8 +224,8 @@ def test_a_class_in_both_splits_is_refused(files, tmp_path):
 def test_training_and_validation_lists_make_the_training_classes(tmp_path):
     for name, kinds in {"train": "1 2", "val": "3", "test": "4 5"}.items():
         made.write(tmp_path / "lists" / f"{name}classes.txt", "\n".join(kinds.split()))
-    assert owners_files.classes(tmp_path, "lists", "train", "Reed") == {"1", "2", "3"}
-    assert owners_files.classes(tmp_path, "lists", "test", "Reed") == {"4", "5"}
+    assert source_files.classes(tmp_path, "lists", "train", "Reed") == {"1", "2", "3"}
+    assert source_files.classes(tmp_path, "lists", "test", "Reed") == {"4", "5"}
 
 
 def test_a_damaged_image_is_listed_by_name(files, tmp_path):
@@ -251,15 +254,15 @@ PICKLES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "content", "told"), PICKLES)
-def test_pickles_that_are_not_what_they_should_be(name, content, told, files, tmp_path):
+@pytest.mark.parametrize(("name", "content", "message"), PICKLES)
+def test_pickles_with_wrong_content_are_rejected(name, content, message, files, tmp_path):
     root = shutil.copytree(files["stackgan_pickles"], tmp_path / "files")
     (root / "train" / f"{name}.pickle").write_bytes(python2_pickle.dumps(content))
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         input_pipeline.load(data_of("stackgan_pickles", root, tmp_path), "train", 76)
 
 
-def test_a_pickle_that_runs_a_command_does_not_run(files, tmp_path):
+def test_a_command_in_a_pickle_is_not_run(files, tmp_path):
     root = shutil.copytree(files["stackgan_pickles"], tmp_path / "files")
     command = f"S'touch {tmp_path}/made'".encode()
     (root / "train/76images.pickle").write_bytes(b"cposix\nsystem\n(" + command + b"\ntR.")
@@ -270,16 +273,16 @@ def test_a_pickle_that_runs_a_command_does_not_run(files, tmp_path):
 
 TABLE = "CUB_200_2011/bounding_boxes.txt"
 READERS = {
-    TABLE: lambda root: birds.Cub200.examples(None, root, "train"),
-    "cvpr2016_cub/trainvalclasses.txt": lambda root: birds.Cub200.examples(None, root, "train"),
-    "annotations/captions_train2014.json": lambda root: coco.Coco2014.examples(None, root, "train"),
-    "cvpr2016_flowers/testclasses.txt": lambda root: flowers.Oxford102.examples(None, root, "test"),
+    TABLE: lambda root: birds.Birds.examples(None, root, "train"),
+    "cvpr2016_cub/trainvalclasses.txt": lambda root: birds.Birds.examples(None, root, "train"),
+    "annotations/captions_train2014.json": lambda root: coco.Coco.examples(None, root, "train"),
+    "cvpr2016_flowers/testclasses.txt": lambda root: flowers.Flowers.examples(None, root, "test"),
 }
 
 
 @settings(max_examples=40)
 @given(st.sampled_from(list(READERS)), st.binary(max_size=20), st.integers(0, 120))
-def test_any_damage_to_a_list_is_told_or_harmless(tmp_path_factory, file, noise, at):
+def test_damage_to_a_list_is_reported_or_harmless(tmp_path_factory, file, noise, at):
     root = tmp_path_factory.mktemp("damaged")
     for name in ("birds", "flowers", "coco"):
         if MAKERS[name](root, images=1) and (root / file).exists():

@@ -1,42 +1,51 @@
-"""COCO 2014: photographs of all sorts of things, and the captions that come with them."""
+"""COCO 2014: photographs of everyday scenes, and their captions (StackGAN, sec. 4.1)."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stackgan_jax.data.published_sets import owners_files
-from stackgan_jax.data.published_sets.owners_builder import OwnersFilesBuilder
+from stackgan_jax.data.published_sets import coco_captions, source_files
+from stackgan_jax.data.published_sets.builder import PublishedSetBuilder
+from stackgan_jax.data.records import Source
 from stackgan_jax.runtime.errors import UserError
 
 FOLDERS = {"train": "train2014", "test": "val2014"}
-OFFER = "{}.zip of the COCO consortium, cocodataset.org/#download"
-ANNOTATIONS = OFFER.format("annotations_trainval2014")
+ARCHIVE = "{}.zip of the COCO consortium, cocodataset.org/#download"
+ANNOTATIONS = ARCHIVE.format("annotations_trainval2014")
 
 
-class Coco2014(OwnersFilesBuilder):
-    """82,783 photographs for training and 40,504 for testing (COCO's validation), five captions
-    each or a few more.
+class Coco(PublishedSetBuilder):
+    """82,783 photographs for training and 40,504 for testing (COCO's validation images).
 
-    There are no classes: every image is one of its own.
+    Most images have five captions, a few have more. There are no classes: each image has a label
+    of its own.
     """
 
     HOMEPAGE = "https://cocodataset.org"
     CITATION = "Lin et al., Microsoft COCO: Common Objects in Context, 2014."
 
     @classmethod
-    def needed(cls, config: str | None) -> dict[str, str]:
+    def required_files(cls, config: str | None) -> dict[str, str]:
+        """See PublishedSetBuilder."""
         files = {_annotations(split): ANNOTATIONS for split in FOLDERS}
-        return files | {name: OFFER.format(name) for name in FOLDERS.values()}
+        return files | {name: ARCHIVE.format(name) for name in FOLDERS.values()}
+
+    @classmethod
+    def prepared_elsewhere(cls, path: str, directory: Path) -> Source | None:
+        """The data of TFDS's own builder `coco_captions`, if `path` is a TFDS folder with them."""
+        prepared = coco_captions.find(path)
+        return coco_captions.CocoCaptions(prepared, directory) if prepared else None
 
     def examples(self, root: Path, split: str) -> Sequence[dict[str, Any]]:
+        """See PublishedSetBuilder."""
         folder = FOLDERS[split]
         files, captions = _read(root / _annotations(split))
         described = [number for number in sorted(files) if number in captions]
         return [
             {
-                "image": owners_files.require(
-                    root, f"{folder}/{files[number]}", OFFER.format(folder)
+                "image": source_files.require(
+                    root, f"{folder}/{files[number]}", ARCHIVE.format(folder)
                 ),
                 "captions": captions[number],
                 "label": label,
@@ -51,7 +60,7 @@ def _annotations(split: str) -> str:
 
 
 def _read(path: Path) -> tuple[dict[int, str], dict[int, list[str]]]:
-    """A captions file → number of the image → its file name, and → its captions."""
+    """Reads a captions file → (image number → file name, image number → captions)."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         files = {int(image["id"]): str(image["file_name"]) for image in content["images"]}
@@ -61,7 +70,7 @@ def _read(path: Path) -> tuple[dict[int, str], dict[int, list[str]]]:
                 captions.setdefault(int(annotation["image_id"]), []).append(caption)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} is not as COCO made it ({type(error).__name__}: {error}); unpack "
+            f"{path} is not as COCO published it ({type(error).__name__}: {error}); unpack "
             f"{ANNOTATIONS} again."
         ) from error
     return files, captions
