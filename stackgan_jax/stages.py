@@ -19,7 +19,7 @@ from stackgan_jax.training.loop import claimed, note, train
 ORDER = configuration.ORDER
 
 
-def run(config: ConfigDict, workdir: Path, configs: Path) -> None:
+def run(config: ConfigDict, workdir: Path, configs: Path | None = None) -> None:
     """Trains what `config` describes.
 
     Args:
@@ -85,7 +85,7 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path, configs: Path) -> N
     own = configuration.has_begun(workdir) and _has_text_encoder(workdir)
     if own or _has_text_encoder(config.text_encoder):
         return
-    file = configs / "text_encoder.py"
+    file = configuration.find_config("configs/text_encoder.py")
     _say(
         f"There is no text encoder in {config.text_encoder}: training it first "
         f"(--config={file} does this alone)."

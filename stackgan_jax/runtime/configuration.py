@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+import stackgan_jax
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
 
@@ -169,3 +170,21 @@ def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
+
+
+def find_config(path: str | Path) -> Path:
+    """Returns `path` if it is a file, else the packaged config of the same file name.
+
+    Raises:
+        UserError: there is neither; the message lists the packaged configs.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    packaged = Path(stackgan_jax.__file__).parent / "configs"
+    if not packaged.is_dir():  # a clone, or an editable install
+        packaged = Path(stackgan_jax.__file__).resolve().parents[1] / "configs"
+    if (packaged / path.name).is_file():
+        return packaged / path.name
+    known = ", ".join(f"configs/{file.name}" for file in sorted(packaged.glob("*.py")))
+    raise UserError(f"No config file {path}; give the path of a file, or one of {known}.")
