@@ -43,7 +43,7 @@ def measure(
     compile_seconds = time.monotonic() - began
     run = _runner(step, state, batch, learner.together)
     if peer_name:
-        samples, result = _beside_peer(subject, run, seconds)
+        samples, result = _in_turn_with_peer(subject, run, seconds)
     else:
         (samples, _), result = timing.interleaved([run], seconds), {}
     operations = step.program.operations()
@@ -62,7 +62,7 @@ def measure(
     return result
 
 
-def _beside_peer(
+def _in_turn_with_peer(
     subject: Subject, run: Callable[[int], float], seconds: float
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Samples of both programs, `[samples, 2]`, and the figures of the peer."""
