@@ -1,19 +1,18 @@
 #!/usr/bin/env bash
-# What the launch scripts share: settings from the environment, and commands that are shown.
-# Sourced by the others.
+# Shared by the launch scripts, which source it: the options --dry-run and --help, checks of
+# settings, and `run`.
 
-DRY_RUN=
-# The scripts may be called from anywhere.
+# The scripts may be called from any folder.
 REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 export REPOSITORY
 
-# fail SENTENCE: says it and ends.
+# fail SENTENCE: prints the sentence and exits.
 fail() {
   printf '%s: %s\n' "$(basename "$0")" "$1" >&2
   exit 2
 }
 
-# require NAME MEANING [NAME MEANING]...: ends unless all are set, naming all that are not.
+# require NAME MEANING [NAME MEANING]...: exits unless all settings are there; names the missing.
 require() {
   local missing=""
   while (($#)); do
@@ -23,20 +22,33 @@ require() {
   [[ -z "$missing" ]] || fail "set these in the environment:$missing"
 }
 
-# require_number NAME: ends unless the setting is a whole number from 1.
-require_number() {
-  [[ "${!1}" =~ ^[1-9][0-9]*$ ]] || fail "$1 is '${!1}'; give a whole number from 1."
+# require_numbers NAME...: exits unless each setting is a whole number from 1.
+require_numbers() {
+  local name
+  for name; do
+    [[ "${!name}" =~ ^[1-9][0-9]*$ ]] || fail "$name is '${!name}'; give a whole number from 1."
+  done
 }
 
-# run COMMAND...: shows the command as one could type it, then runs it unless --dry-run was given.
+# run COMMAND...: prints the command as one would type it, then runs it. With --dry-run it only
+# prints; with QUIET=1 it only runs.
 run() {
-  printf '+'
-  printf ' %q' "$@"
-  printf '\n'
+  if [[ -z "${QUIET:-}" ]]; then
+    printf '+'
+    printf ' %q' "$@"
+    printf '\n'
+  fi
   [[ -n "$DRY_RUN" ]] || "$@"
 }
 
-# usage: the comment at the top of the calling script.
-usage() {
-  sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
-}
+# A script that sources this file without arguments shares its own with it: `shift` removes
+# --dry-run from the script's arguments.
+DRY_RUN=
+if [[ "${1:-}" == --dry-run ]]; then
+  DRY_RUN=1
+  shift
+fi
+if (($# == 0)) || [[ "$1" == --help ]]; then
+  sed -n '2,/^$/s/^# \{0,1\}//p' "$0" # the comment at the top of the script
+  exit 0
+fi

@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# Runs a command apart from the connection, and shows its log until it ends, with its exit status.
+# Runs a command that survives a lost connection, and shows its log until it ends.
 #
 #   launch/follow.sh FOLDER COMMAND...
 #
-# Keeps log.txt, pid and status in FOLDER. While the command runs, another call only shows the log:
-# a lost connection costs nothing. launch/tpu.sh runs this on the machines of a TPU.
+# Writes log.txt, pid and status to FOLDER, and exits with the command's exit status. While the
+# command runs, a second call does not start it again, but shows the same log. launch/tpu.sh runs
+# this script on the machines of a TPU.
 
 set -euo pipefail
 folder="$1"
 shift
 mkdir -p "$folder"
-# A command that has left its status has ended, though a process may bear its number: itself not yet
-# cleared away, or another.
+# The process number alone does not show that the command still runs: the ended process may not be
+# cleared away yet, or another process may have got its number. The status file shows that it ended.
 if [[ -e "$folder/status" ]] || ! kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then
   rm -f "$folder/status"
   # shellcheck disable=SC2016  # the inner shell expands

@@ -4,31 +4,22 @@
 #   PROCESSES=2 launch/local.sh [--dry-run] --config=configs/stage1.py [more flags of the program]
 #
 # Settings, from the environment:
-#   PROCESSES  how many; with GPUs process number i gets GPU number i
-#   PORT       where process 0 listens (12355)
-#   PYTHON     the interpreter (python)
+#   PROCESSES  the number of processes; with GPUs process number i uses GPU number i
+#   PORT       the port of process 0 (12355)
+#   PYTHON     the Python interpreter (python)
 #
-# Every line is told with its process's number. Ctrl-C saves and stops all of them. When one fails,
-# the others end by themselves, or are ended a minute and a half later.
+# Each line of output starts with the number of its process. Ctrl-C saves and stops all processes.
+# When one fails the others end by themselves; after a minute and a half they are killed.
 
 set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-GRACE=90 # seconds in which the others may end by themselves: more than their --peer_timeout
+GRACE=90 # seconds for the others to end by themselves: longer than their --peer_timeout
 
-if [[ "${1:-}" == --dry-run ]]; then
-  DRY_RUN=1
-  shift
-fi
-if (($# == 0)) || [[ "$1" == --help ]]; then
-  usage
-  exit 0
-fi
-require PROCESSES "how many processes, for example 2"
-require_number PROCESSES
-PORT="${PORT:-12355}"
-PYTHON="${PYTHON:-python}"
+require PROCESSES "the number of processes, for example 2"
+require_numbers PROCESSES
+: "${PORT:=12355}" "${PYTHON:=python}"
 
 pids=()
 for ((process = 0; process < PROCESSES; process++)); do

@@ -1,45 +1,34 @@
 #!/usr/bin/env bash
-# Trains on a Slurm cluster, a process for each GPU.
+# Trains on a Slurm cluster with one process for each GPU.
 #
 #   NODES=2 GPUS_PER_NODE=4 WORKDIR=/shared/runs/birds \
 #     launch/slurm.sh [--dry-run] --config=configs/stage1.py:birds [more flags of the program]
 #
 # Settings, from the environment:
-#   NODES          how many machines
-#   GPUS_PER_NODE  GPUs, and processes, on each
-#   WORKDIR        the run's folder, on a file system that all nodes share
-#   TIME           longest time in one go (24:00:00); two minutes before its end the run saves,
-#                  stops, and puts itself into the queue again
-#   CPUS_PER_GPU   for reading pictures (8)
-#   PYTHON         the interpreter, on the nodes (python)
-# Account, partition and the like: sbatch's own SBATCH_ACCOUNT, SBATCH_PARTITION, ...
+#   NODES          the number of machines
+#   GPUS_PER_NODE  the number of GPUs, and of processes, on each machine
+#   WORKDIR        the run's folder, on a file system that all machines share
+#   TIME           the time limit of a job (24:00:00); two minutes before it the run saves, stops
+#                  and is queued again
+#   CPUS_PER_GPU   the processor cores that read images, for each GPU (8)
+#   PYTHON         the Python interpreter on the machines (python)
+# For account, partition and so on use sbatch's own variables: SBATCH_ACCOUNT, SBATCH_PARTITION, ...
 
 set -euo pipefail
-# Slurm runs a copy of this file: the way back to the others comes with the environment.
+# Slurm runs a copy of this file, from which LAUNCH leads back to the folder of the scripts.
 LAUNCH="${LAUNCH:-$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)}"
 # shellcheck source=launch/common.sh
 source "$LAUNCH/common.sh"
 
-STOPPED=143 # the program's exit status when it has saved and stopped for SIGTERM
+STOPPED=143 # the program's exit status after SIGTERM, when it has saved
 
-if [[ "${1:-}" == --dry-run ]]; then
-  DRY_RUN=1
-  shift
-fi
-if (($# == 0)) || [[ "$1" == --help ]]; then
-  usage
-  exit 0
-fi
-require NODES "how many machines, for example 2" \
-  GPUS_PER_NODE "GPUs on each, for example 4" \
-  WORKDIR "the run's folder, on a file system that all nodes share"
-require_number NODES
-require_number GPUS_PER_NODE
-CPUS_PER_GPU="${CPUS_PER_GPU:-8}"
-require_number CPUS_PER_GPU
-PYTHON="${PYTHON:-python}"
+require NODES "the number of machines, for example 2" \
+  GPUS_PER_NODE "the number of GPUs on each machine, for example 4" \
+  WORKDIR "the run's folder, on a file system that all machines share"
+: "${CPUS_PER_GPU:=8}" "${PYTHON:=python}"
+require_numbers NODES GPUS_PER_NODE CPUS_PER_GPU
 
-# submit FLAG...: puts this script into the queue.
+# submit FLAG...: queues this script as a job.
 submit() {
   export LAUNCH NODES GPUS_PER_NODE WORKDIR CPUS_PER_GPU PYTHON
   run mkdir -p "$WORKDIR"
@@ -59,7 +48,8 @@ submit() {
     "$LAUNCH/slurm.sh" "$@"
 }
 
-# train FLAG...: in the job, one process a GPU; --coordinator=auto asks Slurm who the others are.
+# train FLAG...: trains inside the job; with --coordinator=auto the processes find each other
+# through Slurm.
 train() {
   local status=0
   run srun --kill-on-bad-exit=0 \
@@ -71,12 +61,12 @@ train() {
   exit "$status"
 }
 
-if [[ -z "${SLURM_JOB_ID:-}" ]]; then
+if [[ -n "${SLURM_JOB_ID:-}" ]]; then
+  train "$@"
+else
   submit "$@"
   if [[ -n "$DRY_RUN" ]]; then
     echo "and in the job:"
     SLURM_JOB_ID=JOB train "$@"
   fi
-else
-  train "$@"
 fi

@@ -3,55 +3,53 @@
 #
 #   launch/tpu.sh [--dry-run] COMMAND [flags of the program]
 #
-#   create                  makes the TPU; with QUEUED=1 waits in the queue for it
-#   setup                   copies this repository to every machine of it and installs it
-#   train --config=...      trains on all machines and shows the log; a lost connection stops
-#                           nothing, and `train` again comes back to it
+#   create                  creates the TPU; with QUEUED=1 waits for it in Google's queue
+#   setup                   copies this repository to all machines of the TPU and installs it
+#   train --config=...      trains on all machines and shows the log; training survives a lost
+#                           connection, and `train` again shows the log again
 #   fetch                   copies the run's folder to runs/
-#   delete                  gives the TPU back
+#   delete                  deletes the TPU
 #   all --config=...        create, setup, train, fetch, delete
-#   keep --config=...       as `all`, but a TPU that is taken away is made again, and training goes
-#                           on from the last checkpoint; for SPOT=1
+#   keep --config=...       like `all`, but creates the TPU again when Google takes it away;
+#                           training continues from the last checkpoint; for SPOT=1
 #
 # Settings, from the environment:
 #   PROJECT      the Google Cloud project
 #   ZONE         for example us-west4-a
-#   TPU_NAME     how it is to be called
+#   TPU_NAME     the name for the TPU
 #   TPU_TYPE     for example v5litepod-4 (one machine) or v5litepod-16 (a slice of four)
-#   TPU_VERSION  the machine's software, for example v2-alpha-tpuv5-lite
-#   WORKDIR      the run's folder: gs://BUCKET/... for a slice or SPOT=1, else a path on the machine
-#   SPOT         1: cheaper, may be taken away at any time
-#   QUEUED       1: as a queued resource
-#   MAX_RESTARTS `keep` makes it again so often (100)
-#   POLL         seconds between questions about its state (30)
+#   TPU_VERSION  the software of the machines, for example v2-alpha-tpuv5-lite
+#   WORKDIR      the run's folder: gs://BUCKET/... for a slice or with SPOT=1; for one machine it
+#                may be a path there
+#   SPOT         1: cheaper, but Google may take the TPU away at any time
+#   QUEUED       1: create it as a queued resource
+#   MAX_RESTARTS how many times `keep` creates the TPU again (100)
+#   POLL         seconds between two queries of its state (30)
 
 set -euo pipefail
 # shellcheck source=launch/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-TREE=stackgan_jax # where the repository lies on the machines, below the home directory
+TREE=stackgan_jax # the repository's folder on the machines, below the home directory
 
-# tpus GROUP VERB ARGUMENT...: a gcloud command about TPUs, in the project and zone.
+# tpus GROUP VERB ARGUMENT...: runs a gcloud command for TPUs, in the project and zone.
 tpus() {
-  run gcloud compute tpus "$1" "$2" "${@:3}" --project="$PROJECT" --zone="$ZONE"
+  run gcloud compute tpus "$@" --project="$PROJECT" --zone="$ZONE"
 }
 
-# on_all COMMAND: runs it on every machine of the TPU.
+# on_all COMMAND: runs the command on all machines of the TPU.
 on_all() {
   tpus tpu-vm ssh "$TPU_NAME" --worker=all --command="$1"
 }
 
-# state GROUP FIELD: what the cloud says of the TPU or the queued resource; nothing if it is gone.
+# state GROUP FIELD: prints the state of the TPU or of the queued resource; nothing if it is gone.
 state() {
-  local question=(
-    gcloud compute tpus "$1" describe "$TPU_NAME" --project="$PROJECT" --zone="$ZONE"
-    --format="value($2)"
-  )
+  local query=("$1" describe "$TPU_NAME" --format="value($2)")
   if [[ -n "$DRY_RUN" ]]; then
-    run "${question[@]}" >&2
+    tpus "${query[@]}" >&2
     echo ACTIVE
   else
-    "${question[@]}" 2>/dev/null || true
+    QUIET=1 tpus "${query[@]}" 2>/dev/null || true
   fi
 }
 
@@ -78,7 +76,7 @@ setup() {
   run tar -C "$REPOSITORY" --exclude-vcs --exclude=./runs -czf "$archive" .
   tpus tpu-vm scp "$archive" "$TPU_NAME:$TREE.tar.gz" --worker=all || return
   run rm -f "$archive"
-  # The machines' own Python may be too old, so uv brings one.
+  # The machines' own Python may be too old, so uv installs another.
   on_all "mkdir -p $TREE && tar -C $TREE -xzf $TREE.tar.gz && cd $TREE \
 && python3 -m pip install --user --quiet uv \
 && python3 -m uv venv --quiet --allow-existing --python 3.12 venv \
@@ -111,10 +109,10 @@ delete() {
   fi
 }
 
-# keep FLAG...: trains to the end on a TPU that may be taken away.
+# keep FLAG...: trains to the end on a TPU that Google may take away.
 keep() {
-  [[ "$WORKDIR" == gs://* ]] || fail "WORKDIR is '$WORKDIR'; what shall outlive a TPU that is taken \
-away has to be on gs://."
+  [[ "$WORKDIR" == gs://* ]] || fail "WORKDIR is '$WORKDIR'; it has to be on gs://, or the \
+checkpoints are lost with the TPU."
   local restart status now
   for ((restart = 0; restart <= MAX_RESTARTS; restart++)); do
     status=0
@@ -126,24 +124,16 @@ away has to be on gs://."
     fi
     now="$(state tpu-vm state)"
     if [[ "$now" == READY ]]; then
-      echo "$TPU_NAME is there, but the program ended with status $status; see its last lines."
+      echo "$TPU_NAME is ready, but the program ended with status $status; see its last lines."
       return "$status"
     fi
-    echo "$TPU_NAME is ${now:-gone}: making it again."
+    echo "$TPU_NAME is ${now:-gone}: creating it again."
     delete || true
     sleep "$POLL"
   done
   fail "$TPU_NAME was taken away more than MAX_RESTARTS=$MAX_RESTARTS times."
 }
 
-if [[ "${1:-}" == --dry-run ]]; then
-  DRY_RUN=1
-  shift
-fi
-if (($# == 0)) || [[ "$1" == --help ]]; then
-  usage
-  exit 0
-fi
 command="$1"
 shift
 case "$command" in
@@ -152,21 +142,20 @@ case "$command" in
 esac
 require PROJECT "the Google Cloud project" \
   ZONE "for example us-west4-a" \
-  TPU_NAME "how the TPU is to be called"
+  TPU_NAME "the name for the TPU"
 case "$command" in create | all | keep)
   require TPU_TYPE "for example v5litepod-4" \
-    TPU_VERSION "the machine's software, for example v2-alpha-tpuv5-lite"
+    TPU_VERSION "the software of the machines, for example v2-alpha-tpuv5-lite"
   ;;
 esac
 case "$command" in train | fetch | all | keep)
   require WORKDIR "the run's folder, for example gs://BUCKET/birds"
   ;;
 esac
-MAX_RESTARTS="${MAX_RESTARTS:-100}"
-POLL="${POLL:-30}"
+: "${MAX_RESTARTS:=100}" "${POLL:=30}"
 if [[ "$command" == all ]]; then
   create
-  trap 'echo "$TPU_NAME was not given back; launch/tpu.sh delete does that." >&2' EXIT
+  trap 'echo "$TPU_NAME still exists and costs money; launch/tpu.sh delete deletes it." >&2' EXIT
   setup
   train "$@"
   fetch

@@ -1,4 +1,4 @@
-"""Published weights become runs of ours, which draw and go on training, and runs .pth files.
+"""The conversion command line: published weights become runs, and runs become .pth files.
 
 python -m stackgan_jax.convert --source=pytorch --workdir=runs/coco
     --generator=netG.pth --discriminator=netD.pth --encoder=encoder.t7
@@ -7,77 +7,98 @@ python -m stackgan_jax.convert --source=char_cnn_rnn --workdir=runs/encoder --en
 python -m stackgan_jax.convert --export=exported --workdir=runs/coco
 """
 
-import os
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import app, flags
 from ml_collections import ConfigDict
 
+from stackgan_jax.runtime import configuration, entry_point
 from stackgan_jax.runtime.errors import UserError
 
-SOURCES = ("pytorch", "tensorflow", "char_cnn_rnn")
-# main.py has a --workdir as well, and one process may import both.
+entry_point.quiet_tensorflow()
+
+# The program that each --source of both networks stands for, with its data sets.
+PROGRAMS = {"pytorch": "StackGAN-Pytorch (COCO)", "tensorflow": "StackGAN (birds, flowers)"}
+SOURCES = (*PROGRAMS, "char_cnn_rnn")
+# main.py defines --workdir as well, and one process may import both.
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run: new for an import, trained for --export.", allow_override=True
+    "workdir",
+    None,
+    "The run's folder: a new one for an import, a trained run for --export.",
+    allow_override=True,
 )
-SOURCE = flags.DEFINE_enum("source", None, SOURCES, "Which program the weights are from.")
+SOURCE = flags.DEFINE_enum("source", None, SOURCES, "The program that the weights come from.")
 GENERATOR = flags.DEFINE_string(
-    "generator", None, "netG*.pth, or a TensorFlow checkpoint, which may hold both networks."
+    "generator",
+    None,
+    "netG*.pth, or a TensorFlow checkpoint, which may hold the discriminator as well.",
 )
 DISCRIMINATOR = flags.DEFINE_string(
-    "discriminator", None, "netD*.pth, or another TensorFlow checkpoint; a fresh one without."
+    "discriminator",
+    None,
+    "netD*.pth, or another TensorFlow checkpoint; a new discriminator is made if there is none.",
 )
 ENCODER = flags.DEFINE_string(
-    "encoder", None, "The char-CNN-RNN that gave the embeddings: a state dict (.pth) or a .t7."
+    "encoder",
+    None,
+    "The char-CNN-RNN that the embeddings come from: a state dict (.pth) or a .t7 file.",
 )
 DATASET = flags.DEFINE_string(
-    "dataset", None, "To go on training with; birds (tensorflow) and coco (pytorch) by default."
+    "dataset",
+    None,
+    "The data set for further training; by default birds (tensorflow) or coco (pytorch).",
 )
 STEP = flags.DEFINE_integer(
     "step",
     0,
-    "How many steps the weights have been trained: the learning rate goes on from there.",
+    "The number of steps that the weights were trained for; the learning rate continues there.",
     lower_bound=0,
 )
-ONLY_STAGE1 = flags.DEFINE_bool("only_stage1", False, "Take Stage I out of Stage II's files.")
+ONLY_STAGE1 = flags.DEFINE_bool(
+    "only_stage1", False, "Import only Stage I from the files of a Stage II."
+)
 EXPORT = flags.DEFINE_string(
-    "export", None, "A new folder for netG.pth, netD.pth and encoder.pth of --workdir."
+    "export", None, "Write netG.pth, netD.pth and encoder.pth of --workdir to this new folder."
 )
 AVERAGED = flags.DEFINE_bool(
-    "averaged", True, "--export: the generator's moving average, not the one under training."
+    "averaged", True, "--export: the generator's moving average instead of its trained weights."
 )
 
 
 def run() -> None:
-    """Does what the flags ask for and says what was done."""
+    """Imports or exports the weights that the flags name, and prints what was written.
+
+    Raises:
+        UserError: flags are missing, or are given that the conversion does not use.
+    """
     if not WORKDIR.value:
         raise UserError("Converting needs --workdir, the folder of the run.")
+    workdir = Path(WORKDIR.value)
     if EXPORT.value:
-        _refuse_given("--export", SOURCE, GENERATOR, DISCRIMINATOR, ENCODER, DATASET)
-        _export(Path(WORKDIR.value), Path(EXPORT.value))
+        _reject("--export", SOURCE, GENERATOR, DISCRIMINATOR, ENCODER, DATASET)
+        _export(workdir, Path(EXPORT.value))
     elif SOURCE.value is None:
         raise UserError(f"Converting needs --source, one of {', '.join(SOURCES)}, or --export.")
     elif SOURCE.value == "char_cnn_rnn":
-        _refuse_given("--source=char_cnn_rnn", GENERATOR, DISCRIMINATOR)
-        _import_encoder(_given(ENCODER), Path(WORKDIR.value))
+        _reject("--source=char_cnn_rnn", GENERATOR, DISCRIMINATOR)
+        _import_encoder(_required(ENCODER), workdir)
     else:
-        _import_gan(_given(GENERATOR), Path(WORKDIR.value))
+        _import_gan(_required(GENERATOR), workdir)
 
 
-def _given(flag: flags.FlagHolder) -> str:
+def _required(flag: flags.FlagHolder) -> str:
     if not flag.value:
         raise UserError(f"--source={SOURCE.value} needs --{flag.name}, the file to import.")
     return flag.value
 
 
-def _refuse_given(where: str, *unused: flags.FlagHolder) -> None:
+def _reject(option: str, *unused: flags.FlagHolder) -> None:
     given = [f"--{flag.name}" for flag in unused if flag.value]
     if given:
-        raise UserError(f"{where} takes no {', '.join(given)}; leave it out.")
+        raise UserError(f"{option} takes no {', '.join(given)}; leave it out.")
 
 
 def _import_gan(generator: str, workdir: Path) -> None:
@@ -88,8 +109,24 @@ def _import_gan(generator: str, workdir: Path) -> None:
     )
     encoder = imports.read_encoder(ENCODER.value) if ENCODER.value else None
     imported = imports.import_gan(weights, workdir, DATASET.value or "", encoder, STEP.value)
-    program = {"pytorch": "StackGAN-Pytorch (COCO)", "tensorflow": "StackGAN (birds, flowers)"}
-    print(f"Stage {'I' * weights.stage} of {program[SOURCE.value]}:")
+    _print_networks(weights, imported)
+    print(f"Written to {workdir}.")
+    if encoder is None:
+        print(
+            "The run has no text encoder: it draws from embeddings; to draw from sentences, "
+            "import the weights again with --encoder."
+        )
+    else:
+        print(
+            "Draw:         python -m stackgan_jax.main --mode=sample "
+            f'--workdir={workdir} --text="…"'
+        )
+    _print_training_command(imported, workdir)
+
+
+def _print_networks(weights: Any, imported: Any) -> None:
+    """Prints what was recognised: stage, networks with their sizes, and what is missing."""
+    print(f"Stage {'I' * weights.stage} of {PROGRAMS[SOURCE.value]}:")
     for part, count in imported.parameters.items():
         sizes = ", ".join(f"{name} {size}" for name, size in weights.sizes[part].fields.items())
         print(f"  {part.replace('_', ' ')}: {sizes}; {count:,} parameters")
@@ -98,21 +135,9 @@ def _import_gan(generator: str, workdir: Path) -> None:
         print("Stage I's discriminator was checked and left out: Stage II trains without it.")
     if imported.fresh_discriminator:
         print(
-            "No discriminator was given: a fresh one stands in its place, and going on training "
-            "will at first spoil the generator."
+            "No discriminator was given: the run has a new, untrained one. If you continue the "
+            "training, the generator will get worse at first."
         )
-    print(f"Written to {workdir}.")
-    if encoder is None:
-        print(
-            "It has no text encoder: it draws from embeddings, and from sentences once --encoder "
-            "is given as well."
-        )
-    else:
-        print(
-            "Draw:         python -m stackgan_jax.main --mode=sample "
-            f'--workdir={workdir} --text="…"'
-        )
-    _print_training(imported, workdir)
 
 
 def _import_encoder(path: str, workdir: Path) -> None:
@@ -123,11 +148,12 @@ def _import_encoder(path: str, workdir: Path) -> None:
     (count,) = imported.parameters.values()
     print(f"{_encoder_name(encoder.module)}: {count:,} parameters.")
     print(f"Written to {workdir}.")
-    print(f"Train on it:  python -m stackgan_jax.main … --config.text_encoder={workdir}")
-    _print_training(imported, workdir)
+    print(f"Train a stage with it: python -m stackgan_jax.main … --config.text_encoder={workdir}")
+    _print_training_command(imported, workdir)
 
 
 def _encoder_name(module: Any) -> str:
+    """Describes an encoder by its sizes and the published encoders of the same sizes."""
     from stackgan_jax.models.char_cnn_rnn import PUBLISHED
 
     fields = ("features", "cell", "final_pooling")
@@ -147,42 +173,30 @@ def _export(workdir: Path, directory: Path) -> None:
         print(f"Written: {path}")
 
 
-def _print_training(imported: Any, workdir: Path) -> None:
-    from stackgan_jax.weights import imports
-
-    kind, dataset = imported.base.kind, imported.base.dataset
-    file = imports.CONFIGS / f"{kind}.py"
-    path = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file
-    plain = imports.configuration.load(file, dataset)
-    overrides = "".join(f" {option}" for option in _differences(plain, imported.config))
+def _print_training_command(imported: Any, workdir: Path) -> None:
+    """Prints the command that continues the training of an imported run."""
+    file, dataset = f"configs/{imported.base.kind}.py", imported.base.dataset
+    published = configuration.load(configuration.find_config(file), dataset)
+    overrides = "".join(f" {option}" for option in _overrides(published, imported.config))
     print(
-        f"Go on training: python -m stackgan_jax.main --config={path}:{dataset} "
+        f"Continue its training: python -m stackgan_jax.main --config={file}:{dataset} "
         f"--workdir={workdir}{overrides}"
     )
 
 
-def _differences(plain: ConfigDict, config: ConfigDict, prefix: str = "") -> Iterator[str]:
-    """The options that turn `plain` into `config`."""
+def _overrides(published: ConfigDict, config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Yields the options that turn `published` into `config`."""
     for name, value in config.items():
         if isinstance(value, ConfigDict):
-            yield from _differences(plain[name], value, f"{prefix}{name}.")
-        elif value != plain[name]:
+            yield from _overrides(published[name], value, f"{prefix}{name}.")
+        elif value != published[name]:
             yield shlex.quote(f"--config.{prefix}{name}={value}".replace(" ", ""))
 
 
-def main(arguments: list[str]) -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # It would tell of them otherwise.
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.WARNING)
-    try:
-        if len(arguments) > 1:
-            raise UserError(f"{arguments[1]!r} is no option; options begin with --.")
-        run()
-    except UserError as error:
-        print(f"stackgan_jax: {error}", file=sys.stderr)
-        sys.exit(1)
+def main(_: list[str]) -> None:
+    """Runs the program; called by absl with the arguments that are not flags."""
+    entry_point.run(run)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    app.run(main, flags_parser=entry_point.parse)

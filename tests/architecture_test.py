@@ -36,7 +36,14 @@ def test_the_import_graph_has_no_cycle():
 
 @pytest.mark.parametrize(
     "module",
-    ["training.learners", "sample", "convert", "training.loop", "evaluation", "benchmark.here"],
+    [
+        "training.learners",
+        "sample",
+        "convert",
+        "training.loop",
+        "evaluation",
+        "benchmark.measurements",
+    ],
 )
 def test_imports_without_tensorflow(module):
     program = (

@@ -1,4 +1,4 @@
-"""The launch scripts: what they would run, and what they do with a cloud and a cluster of stubs."""
+"""The launch scripts: their commands, and their behaviour with stubs of gcloud and Slurm."""
 
 import os
 import shutil
@@ -27,7 +27,7 @@ printf '%s' "$(basename "$0")" >> "$NOTES"
 printf ' %q' "$@" >> "$NOTES"
 echo >> "$NOTES"
 """
-# Answers `describe` with one word of $ANSWERS after another, and is the machine of ssh and scp.
+# Answers each `describe` with the next word of $ANSWERS; runs ssh and scp in the folder $MACHINE.
 GCLOUD = """
 case "$*" in
   *describe*)
@@ -45,7 +45,7 @@ case "$*" in
     ;;
 esac
 """
-# Stands for the machine's python3: `-m uv venv` makes a python that plays the program.
+# Replaces the machine's python3: `-m uv venv` makes a python that replaces the program.
 PYTHON3 = """
 case "$*" in *"uv venv"*)
   mkdir -p venv/bin
@@ -58,7 +58,7 @@ esac
 
 
 class Stubs:
-    """A folder of stubs in front of PATH, and the notes they take."""
+    """Stubs at the front of PATH, and the calls that they record."""
 
     def __init__(self, folder: Path):
         self.folder, self.notes = folder, folder / "notes"
@@ -102,7 +102,7 @@ def stubs(tmp_path):
 
 @pytest.fixture
 def cloud(tmp_path):
-    """A copy of the scripts, in a small repository, with a cloud of stubs."""
+    """A copy of the scripts in a small repository, with a stub of gcloud's machine."""
     stubs = Stubs(tmp_path)
     shutil.copytree(LAUNCH, tmp_path / "repository/launch")
     stubs.script = tmp_path / "repository/launch/tpu.sh"
@@ -111,12 +111,12 @@ def cloud(tmp_path):
 
 
 def words(line):
-    """The first words of a noted gcloud command: what it is about."""
+    """The group and the verb of a recorded gcloud command."""
     return " ".join(line.split()[3:5]) if "tpus" in line else " ".join(line.split()[1:3])
 
 
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
-def test_shellcheck_is_content():
+def test_shellcheck_reports_nothing():
     done = subprocess.run(
         ["shellcheck", "--external-sources", "--source-path=SCRIPTDIR/..", *SCRIPTS],
         capture_output=True,
@@ -149,17 +149,17 @@ def test_missing_settings_are_named(script, arguments, settings, missing, stubs)
         ("local.sh", ["--config=a.py"], {"PROCESSES": "two"}, "PROCESSES is 'two'"),
         ("slurm.sh", ["--config=a.py"], {**SLURM, "NODES": "0"}, "NODES is '0'"),
         ("tpu.sh", ["paint"], TPU, "unknown command 'paint'; choose create"),
-        ("tpu.sh", ["keep"], {**TPU, "WORKDIR": "runs/birds"}, "has to be on gs://"),
+        ("tpu.sh", ["keep"], {**TPU, "WORKDIR": "runs/birds"}, "it has to be on gs://"),
     ],
 )
-def test_bad_settings_get_one_sentence(script, arguments, settings, sentence, stubs):
+def test_a_bad_setting_is_rejected_in_one_sentence(script, arguments, settings, sentence, stubs):
     done = stubs.run(LAUNCH / script, *arguments, **settings)
     assert done.returncode == 2
     assert sentence in done.stderr
 
 
 @pytest.mark.parametrize("script", ["local.sh", "slurm.sh", "tpu.sh"])
-def test_without_arguments_a_script_explains_itself(script, stubs):
+def test_without_arguments_a_script_prints_its_usage(script, stubs):
     done = stubs.run(LAUNCH / script)
     assert done.returncode == 0
     assert f"launch/{script}" in done.stdout and "Settings, from the environment:" in done.stdout
@@ -174,7 +174,7 @@ def test_without_arguments_a_script_explains_itself(script, stubs):
         ("tpu.sh", ["keep"], {**TPU, "QUEUED": "1"}, 10),
     ],
 )
-def test_dry_runs_show_every_command_and_run_none(script, arguments, settings, count, stubs):
+def test_a_dry_run_prints_every_command_and_runs_none(script, arguments, settings, count, stubs):
     for name in ("gcloud", "sbatch", "srun", "mkdir", "tar", "python"):
         stubs.add(name)
     done = stubs.run(LAUNCH / script, "--dry-run", *arguments, "--config=a b.py", **settings)
@@ -186,7 +186,7 @@ def test_dry_runs_show_every_command_and_run_none(script, arguments, settings, c
     assert not list((stubs.folder / "tmp").iterdir())
 
 
-def test_tpu_all_trains_on_every_machine_and_gives_it_back(cloud):
+def test_tpu_all_trains_on_every_machine_and_deletes_the_tpu(cloud):
     cloud.add("gcloud", GCLOUD, ANSWERS=["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"])
     cloud.add("python3", PYTHON3, STATUSES=["0"])
     done = cloud.run(cloud.script, "all", "--config=a b.py", **TPU, QUEUED="1")
@@ -208,21 +208,21 @@ def test_tpu_all_trains_on_every_machine_and_gives_it_back(cloud):
     assert not list((cloud.folder / "tmp").iterdir())
 
 
-def test_tpu_all_tells_of_a_failure_and_what_still_costs_money(cloud):
+def test_tpu_all_reports_a_failure_and_that_the_tpu_still_costs_money(cloud):
     cloud.add("gcloud", GCLOUD)
     cloud.add("python3", PYTHON3, STATUSES=["3"])
     done = cloud.run(cloud.script, "all", "--config=a.py", **TPU)
     assert done.returncode == 3
-    assert "bird was not given back; launch/tpu.sh delete does that." in done.stderr
+    assert "bird still exists and costs money; launch/tpu.sh delete deletes it." in done.stderr
     assert not any("delete" in line for line in cloud.calls())
 
 
-def test_tpu_keep_makes_again_what_was_taken_away(cloud):
+def test_tpu_keep_replaces_a_preempted_tpu(cloud):
     cloud.add("gcloud", GCLOUD, ANSWERS=["PREEMPTED"])
     cloud.add("python3", PYTHON3, STATUSES=["1", "0"])
     done = cloud.run(cloud.script, "keep", "--config=a.py", **TPU, SPOT="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bird is PREEMPTED: making it again." in done.stdout
+    assert "bird is PREEMPTED: creating it again." in done.stdout
     gcloud = [words(line) for line in cloud.calls() if line.startswith("gcloud")]
     once = ["tpu-vm create", "tpu-vm scp", "tpu-vm ssh", "tpu-vm ssh"]
     assert gcloud == [
@@ -237,7 +237,7 @@ def test_tpu_keep_makes_again_what_was_taken_away(cloud):
     assert all("--spot" in line for line in created)
 
 
-def test_tpu_keep_does_not_repeat_what_fails_by_itself(cloud):
+def test_tpu_keep_stops_when_the_program_fails_on_a_ready_tpu(cloud):
     cloud.add("gcloud", GCLOUD, ANSWERS=["READY"])
     cloud.add("python3", PYTHON3, STATUSES=["1", "0"])
     done = cloud.run(cloud.script, "keep", "--config=a.py", **TPU, SPOT="1")
@@ -245,7 +245,7 @@ def test_tpu_keep_does_not_repeat_what_fails_by_itself(cloud):
     assert "the program ended with status 1" in done.stdout
 
 
-def test_slurm_submits_itself_and_queues_again_what_was_stopped(stubs):
+def test_slurm_submits_itself_and_requeues_a_stopped_run(stubs):
     stubs.add("sbatch")
     stubs.add("scontrol")
     stubs.add("srun", "exit 143")
@@ -261,13 +261,13 @@ def test_slurm_submits_itself_and_queues_again_what_was_stopped(stubs):
     assert again == "scontrol requeue 7"
 
 
-def test_slurm_passes_on_that_training_failed(stubs):
+def test_slurm_exits_with_the_status_of_a_failed_training(stubs):
     stubs.add("srun", "exit 1")
     done = stubs.run(LAUNCH / "slurm.sh", "--config=a.py", **SLURM, SLURM_JOB_ID="7")
     assert done.returncode == 1
 
 
-def test_a_followed_command_outlives_its_connection(stubs):
+def test_a_followed_command_survives_a_lost_connection(stubs):
     slow = ["bash", "-c", "echo begun; sleep 2; echo done; exit 5"]
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([LAUNCH / "follow.sh", "running", *slow], cwd=stubs.folder, timeout=1)
@@ -276,18 +276,18 @@ def test_a_followed_command_outlives_its_connection(stubs):
     assert done.returncode == 5
 
 
-def test_a_command_that_has_ended_is_followed_by_the_next(stubs):
+def test_after_a_command_has_ended_the_next_one_starts(stubs):
     folder = stubs.folder / "running"
     folder.mkdir()
     (folder / "status").write_text("1\n")
-    (folder / "pid").write_text(f"{os.getpid()}\n")  # its number is another's now
+    (folder / "pid").write_text(f"{os.getpid()}\n")  # another process has its number
     done = stubs.run(LAUNCH / "follow.sh", "running", "echo", "again")
     assert done.stdout == "again\n"
     assert done.returncode == 0
 
 
 @pytest.mark.slow
-def test_one_machine_with_two_processes_trains(small_config, tmp_path):
+def test_two_processes_train_on_one_machine(small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
     done = subprocess.run(
         [LAUNCH / "local.sh", f"--config={config}", f"--workdir={tmp_path / 'run'}"],

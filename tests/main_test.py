@@ -1,4 +1,4 @@
-"""The command line as a user meets it: quick help, and one clear sentence for bad input."""
+"""The command line: it starts quickly, finds its configs, and reports bad input in one sentence."""
 
 import subprocess
 import sys
@@ -15,9 +15,9 @@ STAGE1 = f"--config={CONFIGS}/stage1.py"
 SEVERAL = ["--coordinator=localhost:1", "--num_processes=2"]
 
 
-def command(*arguments, **options):
+def command(*arguments, module="main", **options):
     return subprocess.run(
-        [sys.executable, "-m", "stackgan_jax.main", *map(str, arguments)],
+        [sys.executable, "-m", f"stackgan_jax.{module}", *map(str, arguments)],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -38,7 +38,7 @@ def test_help_is_quick():
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--config=configs/none.py"], "none.py"),
+        (["--config=configs/stage1.py", "--config.steps=many"], "many"),
         ([f"--config={CONFIGS}/stage1.py:cubs"], "'cubs'; choose from synthetic_birds"),
         ([f"--config={CONFIGS}/stage1.py:folder"], "the folder with your pictures"),
         (["--mode=prepare"], "Preparing needs --config"),
@@ -63,7 +63,7 @@ def test_help_is_quick():
         (["--mode", "evaluate", "--images=a", "--reference=b"], "There is no folder a"),
     ],
 )
-def test_bad_input_gets_one_sentence(arguments, sentence, tmp_path):
+def test_bad_input_is_reported_in_one_sentence(arguments, sentence, tmp_path):
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stderr
@@ -71,7 +71,7 @@ def test_bad_input_gets_one_sentence(arguments, sentence, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_samples_a_sentence(runs, tmp_path):
+def test_draws_images_for_sentences(runs, tmp_path):
     page = tmp_path / "birds.png"
     done = command(
         "--mode=sample",
@@ -87,6 +87,31 @@ def test_samples_a_sentence(runs, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("main", ["--config=configs/none.py", "--config.steps=2"]),
+        ("main", ["--mode=prepare", "-config=none.py:folder"]),
+        ("main", ["--mode=evaluate", "--workdir=none", "--config=configs/none.py"]),
+        ("main", ["--mode=sample", "--workdir=none", "--config=configs/none.py"]),
+        ("benchmark", ["--config", "none/none.py:birds", "--config.steps=2"]),
+    ],
+)
+def test_an_unknown_config_is_reported_with_the_configs_there_are(module, arguments, tmp_path):
+    done = command(*arguments, module=module, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "none.py" in done.stderr and "configs/stage1.py" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_comes_before_the_packages_config_of_its_name(tmp_path):
+    (tmp_path / "stage1.py").write_text("raise ValueError('the file of this folder')")
+    done = command("--config=stage1.py", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "the file of this folder" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ([], "needs a caption"),
@@ -96,7 +121,7 @@ def test_samples_a_sentence(runs, tmp_path):
         (["--text=a bird", "--num=0"], "num"),
     ],
 )
-def test_bad_sampling_gets_one_sentence(arguments, sentence, runs, tmp_path):
+def test_bad_sampling_is_reported_in_one_sentence(arguments, sentence, runs, tmp_path):
     done = command("--mode=sample", f"--workdir={runs / 'stage1'}", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert sentence in done.stderr
@@ -104,7 +129,7 @@ def test_bad_sampling_gets_one_sentence(arguments, sentence, runs, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_text_encoder_draws_no_pictures(runs):
+def test_a_text_encoder_draws_no_images(runs):
     done = command("--mode=sample", f"--workdir={runs / 'text_encoder'}", "--text=a bird")
     assert done.returncode == 1
     assert "draws no pictures" in done.stderr

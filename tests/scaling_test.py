@@ -1,4 +1,4 @@
-"""The scaling page: its table is what its calculation gives, for the networks as they are."""
+"""The scaling page: its table equals its calculation, and its numbers fit the networks."""
 
 import contextlib
 import io
@@ -25,13 +25,13 @@ def run():
     return printed.getvalue(), names
 
 
-def test_the_table_is_what_the_calculation_gives():
+def test_the_table_equals_the_calculation():
     assert run()[0] == TABLE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["birds", "coco"])
-def test_parameters_and_sums_are_the_networks(dataset):
+def test_parameters_and_sums_fit_the_networks(dataset):
     _, names = run()
     prior = None
     for stage, kind in enumerate(("stage1", "stage2"), 1):
@@ -41,13 +41,14 @@ def test_parameters_and_sums_are_the_networks(dataset):
         nets = (state.generator, state.discriminator)
         counts = [sum(math.prod(x.shape) for x in jax.tree.leaves(net.params)) for net in nets]
         layers = [len(jax.tree.leaves(net.batch_stats)) // 2 for net in nets]
-        # Forward and backward: the generator's layers once, the discriminator's for its own step,
-        # real, wrong and fake together, and for the generator's. The prior goes forward only.
+        # Sums over the batch, forward and backward. The generator's layers run once. The
+        # discriminator's run twice: for its own step (real, wrong and fake together) and for the
+        # generator's. The prior runs forward only.
         sums = 2 * layers[0] + 4 * layers[1]
         if prior is not None:
             sums += len(jax.tree.leaves(state.prior["batch_stats"])) // 2
         name = f"{'COCO' if dataset == 'coco' else dataset} {'I' * stage}"
-        _, _, *parameters, told = names["STEPS"][name]
-        assert told == sums
+        _, _, *parameters, stated_sums = names["STEPS"][name]
+        assert stated_sums == sums
         assert parameters == pytest.approx(counts, rel=0.005)
         prior = config

@@ -1,1 +1,1 @@
-"""How fast it is: the step, the input, sampling and whole training, by `python -m`."""
+"""Speed of the step, the input, sampling and training: `python -m stackgan_jax.benchmark`."""

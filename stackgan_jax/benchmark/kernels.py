@@ -1,7 +1,7 @@
-"""Reads a program that XLA compiled for a GPU: its kernels, what each moves and computes.
+"""Reads the kernels of a program that XLA compiled for a GPU: bytes and operations of each.
 
-XLA counts neither for a GPU. What a kernel moves are its operands and results, once each; what it
-computes are its convolutions and matrix products, by their shapes.
+XLA counts neither for a GPU. A kernel's bytes are those of its operands and results, each counted
+once. Its operations are those of its convolutions and matrix products, calculated from the shapes.
 """
 
 import dataclasses
@@ -11,8 +11,16 @@ import re
 from collections.abc import Iterator, Mapping
 
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4}
-# What is no kernel: names, views and the bookkeeping of loops.
-_NONE = {"parameter", "get-tuple-element", "tuple", "bitcast", "constant", "while", "after-all"}
+# Instructions that launch no kernel: names, views and the bookkeeping of loops.
+_NO_KERNEL = {
+    "parameter",
+    "get-tuple-element",
+    "tuple",
+    "bitcast",
+    "constant",
+    "while",
+    "after-all",
+}
 _CONVOLUTION = "__cudnn$conv"
 _HEAD = re.compile(r"(?:ENTRY )?%?([\w.\-]+) \(.*\) -> .* \{$")
 _LINE = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\((.*)")
@@ -20,8 +28,14 @@ _LINE = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (\([^=]*?\)|\S+) ([\w\-]+)\((.*
 
 @dataclasses.dataclass(frozen=True)
 class Kernel:
-    """One launch: bytes moved, operations (a multiplication and an addition are two), and the
-    element type that it computes in; `what` is "convolution", "product" or "elementwise"."""
+    """One launch on a GPU.
+
+    Attributes:
+        what: "convolution", "product" or "elementwise".
+        dtype: the element type that it computes in, as XLA writes it: "bf16".
+        bytes: read and written.
+        operations: a multiplication and an addition are two.
+    """
 
     what: str
     dtype: str
@@ -31,6 +45,8 @@ class Kernel:
 
 @dataclasses.dataclass(frozen=True)
 class _Instruction:
+    """A line of HLO; `line` is its whole text."""
+
     name: str
     shape: str
     opcode: str
@@ -39,8 +55,14 @@ class _Instruction:
 
 
 def of_a_step(text: str) -> list[Kernel]:
-    """The kernels of one training step: of the computation with the most convolutions, which in a
-    dispatch of several steps is the loop's body. `text`: the compiled program's HLO."""
+    """Returns the kernels of one training step.
+
+    They are those of the computation with the most convolutions. In a dispatch of several steps
+    that is the loop's body.
+
+    Args:
+        text: the HLO of the compiled program.
+    """
     computations = dict(_computations(text))
     steps = max(
         computations.values(), key=lambda c: sum(_CONVOLUTION in i.line for i in c.values())
@@ -48,11 +70,12 @@ def of_a_step(text: str) -> list[Kernel]:
     return [
         _kernel(instruction, steps, computations)
         for instruction in steps.values()
-        if instruction.opcode not in _NONE
+        if instruction.opcode not in _NO_KERNEL
     ]
 
 
 def _computations(text: str) -> Iterator[tuple[str, dict[str, _Instruction]]]:
+    """Yields each computation's name, and its instructions by their names."""
     for block in re.split(r"\n\n+", text):
         head, *lines = block.strip("\n").splitlines() or [""]
         matched = _HEAD.match(head)
@@ -69,6 +92,13 @@ def _instruction(match: re.Match) -> _Instruction:
 
 
 def _kernel(instruction: _Instruction, known: Mapping, computations: Mapping) -> Kernel:
+    """The kernel of an instruction.
+
+    Args:
+        instruction: one that launches a kernel.
+        known: the instructions of its computation, by name.
+        computations: all computations of the program, by name.
+    """
     shapes = [known[name].shape for name in instruction.operands if name in known]
     moved = sum(map(_size, [*shapes, instruction.shape]))
     dtype = _arrays(shapes[0])[0][0] if shapes and _arrays(shapes[0]) else ""
@@ -86,8 +116,10 @@ def _kernel(instruction: _Instruction, known: Mapping, computations: Mapping) ->
 
 
 def _of_convolution(instruction: _Instruction, shapes: list[str]) -> int:
-    """Two for each tap of the window, input channel and output of the convolution itself, which for
-    its gradients is the cotangent."""
+    """Operations of a convolution: two for each tap of the window, input channel and output.
+
+    For a convolution's gradient the outputs are those of the convolution itself: the cotangent.
+    """
     window = re.search(r"window=\{size=(\d+)x(\d+)", instruction.line)
     taps = int(window[1]) * int(window[2]) if window else 1
     images, kernel, _ = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", instruction.line).groups()
@@ -103,6 +135,7 @@ def _of_convolution(instruction: _Instruction, shapes: list[str]) -> int:
 
 
 def _of_product(instruction: _Instruction, known: Mapping) -> int:
+    """Operations of a matrix product: two for each output and contracted element."""
     left = known.get(instruction.operands[0])
     if left is None:
         return 0
@@ -117,7 +150,7 @@ def _of_product(instruction: _Instruction, known: Mapping) -> int:
 
 
 def _arrays(shape: str) -> list[tuple[str, tuple[int, ...]]]:
-    """The arrays of a shape, which may be a tuple: (element type, lengths) each."""
+    """(element type, lengths) of each array in a shape, which may be a tuple."""
     return [
         (kind, tuple(int(n) for n in lengths.split(",") if n))
         for kind, lengths in re.findall(r"\b([a-z]+\d*)\[([\d,]*)\]", shape)
@@ -125,4 +158,5 @@ def _arrays(shape: str) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _size(shape: str) -> int:
+    """Bytes of all arrays in a shape."""
     return sum(BYTES.get(kind, 4) * math.prod(lengths) for kind, lengths in _arrays(shape))

@@ -1,33 +1,41 @@
-"""The same step in PyTorch, in a process of its own: `tests/pytorch_peer.py`, run by turns."""
+"""Runs the same training step in PyTorch, in a process of its own: `pytorch_peer.py`."""
 
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
-from stackgan_jax.benchmark import device, work
+from stackgan_jax.benchmark import machine
+from stackgan_jax.benchmark.subject import Subject
 from stackgan_jax.runtime.errors import UserError
 
-PROGRAM = Path(__file__).parents[2] / "tests" / "pytorch_peer.py"
+COMMAND = (sys.executable, "-m", "stackgan_jax.benchmark.pytorch_peer")
+# Of Stage II's prior: what PyTorch needs to build the same Stage I.
+PRIOR_FIELDS = (
+    "size",
+    "features",
+    "condition",
+    "residual",
+    "noise_first",
+    "dense_bias",
+    "image_upsamples",
+    "condition_slope",
+    "log_variance",
+)
 
 
 class Peer:
-    """A PyTorch process that does n steps when asked.
+    """A PyTorch process that runs steps when asked; a context manager, which ends the process.
 
     Attributes:
-      about: what it runs and how, as it says.
+        about: the program, its version and its device, as the process reports them.
     """
 
-    def __init__(self, subject: work.Subject):
-        if not PROGRAM.is_file():
-            raise UserError(
-                f"--peer=pytorch needs {PROGRAM}, which only a checkout of the project has."
-            )
+    def __init__(self, subject: Subject) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        print("Starting the PyTorch peer, which tries what is fastest for it …", flush=True)
+        print("Starting the PyTorch peer, which tries its fastest settings …", flush=True)
         self.about = self._ask(description(subject))
 
     def __enter__(self) -> "Peer":
@@ -39,15 +47,20 @@ class Peer:
         self._process.stdout.close()
 
     def run(self, n: int) -> float:
-        """Seconds of n steps."""
+        """Runs n steps and returns how many seconds they took.
+
+        Raises:
+            UserError: PyTorch failed.
+        """
         return self._ask({"steps": n})["seconds"]
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Writes one line of JSON to the process and reads its answer."""
         try:
             self._process.stdin.write(json.dumps(question) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass  # it has ended; what it said is read below
+            pass  # the process has ended; its last line is read below
         line = self._process.stdout.readline()
         answer = json.loads(line) if line else {"error": "the PyTorch process ended unexpectedly."}
         if "error" in answer:
@@ -55,21 +68,19 @@ class Peer:
         return answer
 
 
-def description(subject: work.Subject) -> dict[str, Any]:
-    """All that the peer needs to build the same networks."""
+def description(subject: Subject) -> dict[str, Any]:
+    """Returns what PyTorch needs to build the same networks, as values for JSON."""
     config = json.loads(subject.config.to_json_best_effort())
     prior = subject.game.priors[0] if subject.game.priors else None
-    fields = ("size", "features", "condition", "residual", "noise_first", "dense_bias")
-    fields += ("image_upsamples", "condition_slope", "log_variance")
     return {
         "kind": config["kind"],
         "generator": config["generator"],
         "discriminator": config["discriminator"],
-        "prior": prior and {name: getattr(prior, name) for name in fields},
+        "prior": prior and {name: getattr(prior, name) for name in PRIOR_FIELDS},
         "training": config["training"],
         "batch_size": config["batch_size"],
         "embedding": subject.embedding,
         "bfloat16": subject.dtype == "bfloat16",
         "try_compiled": True,
-        "threads": device.cores(),
+        "threads": machine.cores(),
     }

@@ -37,8 +37,12 @@ CHANGEABLE = frozenset(
 STAGE = re.compile(r"stage\d+")
 
 
-def find(path: str | Path) -> Path:
-    """Finds a config file: `path` itself, or the file of that name among the package's configs.
+def find_config(path: str | Path) -> Path:
+    """Finds a config file: `path` itself, or a packaged config.
+
+    Args:
+        path: of a file; "configs/stage1.py" and "stage1.py" name the packaged config if there is no
+            such file.
 
     Raises:
         UserError: there is no such file; the message names the configs that there are.
@@ -47,7 +51,7 @@ def find(path: str | Path) -> Path:
     if path.is_file():
         return path
     shipped = _shipped()
-    if (shipped / path.name).is_file():
+    if path.parent in (Path("configs"), Path()) and (shipped / path.name).is_file():
         return shipped / path.name
     folder = path.parent if any(path.parent.glob("*.py")) else shipped
     known = ", ".join(sorted(str(file) for file in folder.glob("*.py"))) or "none"
@@ -64,13 +68,13 @@ def load(path: str | Path, argument: str = "") -> ConfigDict:
     """Executes a config file's `get_config(argument)`.
 
     Args:
-        path: as in `find`; "stage1.py" is the package's.
+        path: as in `find_config`.
         argument: of get_config; "" for its default.
 
     Raises:
         UserError: there is no such file, or it defines no `get_config`.
     """
-    path = find(path)
+    path = find_config(path)
     spec = importlib.util.spec_from_file_location(f"stackgan_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -1,6 +1,5 @@
-"""The benchmark measures what it says, beside a peer of the same networks, and described chips."""
+"""The benchmark: its measurements, the PyTorch peer, and compilation for absent TPUs and GPUs."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,7 +10,17 @@ import jax
 import numpy as np
 import pytest
 
-from stackgan_jax.benchmark import cards, here, kernels, peer, target, timing, words, work
+from stackgan_jax.benchmark import (
+    absent_devices,
+    collectives,
+    gpus,
+    kernels,
+    measurements,
+    peer,
+    printing,
+    subject,
+    timing,
+)
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 
@@ -19,10 +28,10 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 TINY = {"features": 8, "condition": 8}
 
 
-def subject(name, argument="", **changes):
+def subject_of(name, argument="", **changes):
     config = configuration.load(CONFIGS / f"{name}.py", argument)
     config.update(changes)
-    return work.subject(config, CONFIGS)
+    return subject.of_config(config)
 
 
 def tiny(name="stage1"):
@@ -33,34 +42,26 @@ def tiny(name="stage1"):
     config.discriminator.size = 64 if name == "stage2" else 16
     if name == "stage1":
         config.generator.size = 16
-    return work.subject(config, CONFIGS)
-
-
-@pytest.fixture(scope="module")
-def pytorch():
-    pytest.importorskip("torch")
-    spec = importlib.util.spec_from_file_location("pytorch_peer", peer.PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return subject.of_config(config)
 
 
 @pytest.mark.parametrize("argument", ["birds", "coco"])
 @pytest.mark.parametrize("name", ["stage1", "stage2"])
-def test_the_peer_has_the_same_parameters(name, argument, pytorch):
-    import torch
+def test_the_peer_has_the_same_parameters(name, argument):
+    torch = pytest.importorskip("torch")
+    from stackgan_jax.benchmark import pytorch_networks
 
-    ours = subject(name, argument, batch_size=2)
+    ours = subject_of(name, argument, batch_size=2)
     state = jax.eval_shape(ours.init, jax.random.key(0))
     with torch.device("meta"):
-        theirs = pytorch.Networks(peer.description(ours))
+        theirs = pytorch_networks.Networks(peer.description(ours))
     pairs = [(state.generator, theirs.generator), (state.discriminator, theirs.discriminator)]
     for net, module in pairs:
         count = sum(leaf.size for leaf in jax.tree.leaves(net.params))
         assert sum(p.numel() for p in module.parameters()) == count
 
 
-def test_the_peer_steps_when_asked(monkeypatch):
+def test_the_peer_runs_steps(monkeypatch):
     pytest.importorskip("torch")
     real = peer.description
     quick = {"try_compiled": False, "threads": 1}
@@ -70,16 +71,21 @@ def test_the_peer_steps_when_asked(monkeypatch):
         assert other.run(1) > 0
 
 
-def test_a_peer_that_cant_run_says_why_in_one_sentence(monkeypatch, tmp_path):
-    program = tmp_path / "peer.py"
-    monkeypatch.setattr(peer, "PROGRAM", program)
-    with pytest.raises(UserError, match=r"needs .*peer.py"):
-        peer.Peer(tiny())
-    program.write_text("""print('{"error": "PyTorch is not installed."}')""")
-    with pytest.raises(UserError, match="--peer=pytorch: PyTorch is not installed"):
-        peer.Peer(tiny())
-    program.write_text("raise SystemExit(1)")
-    with pytest.raises(UserError, match="ended unexpectedly"):
+@pytest.mark.parametrize(
+    ("program", "sentence"),
+    [
+        ("""print('{"error": "PyTorch is too old."}')""", "--peer=pytorch: PyTorch is too old"),
+        ("raise SystemExit(1)", "ended unexpectedly"),
+        (
+            "import sys; sys.modules['torch'] = None\n"
+            "from stackgan_jax.benchmark import pytorch_peer; pytorch_peer.main()",
+            "PyTorch is not installed; install it with `pip install torch`",
+        ),
+    ],
+)
+def test_a_peer_that_cant_run_reports_the_reason_in_one_sentence(program, sentence, monkeypatch):
+    monkeypatch.setattr(peer, "COMMAND", (sys.executable, "-c", program))
+    with pytest.raises(UserError, match=sentence):
         peer.Peer(tiny())
 
 
@@ -93,41 +99,41 @@ def test_samples_are_taken_in_turn_and_long_enough():
 
         return run
 
-    samples, times = timing.interleaved([work("a", 0.05), work("b", 0.5)], 0)
+    samples, repetitions = timing.interleaved([work("a", 0.05), work("b", 0.5)], 0)
     np.testing.assert_allclose(samples, [[0.05, 0.5]] * timing.LEAST)
-    assert times == [2, 1]
+    assert repetitions == [2, 1]
     assert order[4:] == [("a", 2), ("b", 1)] * timing.LEAST
     summary = timing.summary(np.array([1.0, 2.0, 3.0]))
     assert summary["median"] == 2000 and summary["smallest"] == 1000 and summary["samples"] == 3
 
 
 @pytest.mark.parametrize(
-    "wrong, words",
+    "wrong, example",
     [("v9:2x2", "v5e:2x2"), ("v5e", "v5e:2x2"), ("v5e:two", "v5e:2x2"), ("h100:0", "h100:8")],
 )
-def test_a_topology_that_doesnt_exist_is_refused(wrong, words):
-    with pytest.raises(UserError, match=f"Unknown --target='{wrong}'.*{words}"):
-        target.topology(wrong)
+def test_an_unknown_target_is_rejected(wrong, example):
+    with pytest.raises(UserError, match=f"Unknown --target='{wrong}'.*{example}"):
+        absent_devices.topology(wrong)
 
 
 @pytest.mark.parametrize("count", [9, 12])
-def test_more_gpus_than_a_machine_holds_come_in_machines(count):
+def test_more_gpus_than_one_machine_has_must_fill_machines(count):
     with pytest.raises(UserError, match=f"--target=h100:{count} doesn't exist: a machine holds 8"):
-        target.topology(f"h100:{count}")
+        absent_devices.topology(f"h100:{count}")
 
 
-def test_a_config_of_no_stage_is_refused():
+def test_a_config_that_is_not_of_a_stage_is_rejected():
     with pytest.raises(UserError, match="stage1 or stage2, not 'text_encoder'"):
-        subject("text_encoder")
+        subject_of("text_encoder")
     with pytest.raises(UserError, match="not 'several at once'"):
-        subject("quickstart")
+        subject_of("quickstart")
 
 
-def test_a_dtype_that_doesnt_exist_is_refused():
+def test_an_unknown_dtype_is_rejected():
     config = configuration.load(CONFIGS / "stage1.py")
     config.generator.dtype = "float8"
     with pytest.raises(UserError, match="'float8'; choose from float32, bfloat16"):
-        work.subject(config, CONFIGS)
+        subject.of_config(config)
 
 
 def test_collectives_are_read_from_a_compiled_program():
@@ -142,7 +148,7 @@ def test_collectives_are_read_from_a_compiled_program():
   %h = u8[64,5]{1,0} all-gather(%i), metadata={op_name="jit(f)/strange"}
   %j = (f32[64]{0}, f32[8,4]{1,0}) all-reduce(%k, %l)
 """
-    assert target.collectives(text, [(8, 4), (4,)], images=64) == {
+    assert collectives.read(text, [(8, 4), (4,)], images=64) == {
         "all-reduce of gradients": {"count": 3, "bytes": 144 + 128 + 256 + 128},
         "all-reduce of normalisation": {"count": 1, "bytes": 16},
         "all-reduce of scalars": {"count": 1, "bytes": 4},
@@ -193,14 +199,15 @@ ENTRY %main (i: (bf16[2,4,4,3], bf16[5,4,4,3])) -> (bf16[2,4,4,3], bf16[5,4,4,3]
         kernels.Kernel("product", "f32", product, 2 * 48 * 4),
         kernels.Kernel("elementwise", "bf16", 2 * x + 1, 0),
     ]
-    card = cards.Card("", 1, {"bf16": 1e3, "f32": 1e2}, bytes_per_second=1e3)
+    gpu = gpus.Gpu("", 1, {"bf16": 1e3, "f32": 1e2}, bytes_per_second=1e3)
     seconds = 3 * convolved / 1e3 + 2 * 48 * 4 / 1e2 + (2 * x + 1) / 1e3
-    assert card.least_seconds(found) == pytest.approx(seconds)
+    assert gpu.least_seconds(found) == pytest.approx(seconds)
 
 
 @pytest.mark.slow
-def test_everything_is_measured():
-    result = here.measure(tiny(), ("step", "input", "sampling", "training", "inception"), 0.2, None)
+def test_every_part_is_measured():
+    parts = ("step", "input", "sampling", "training", "inception")
+    result = measurements.measure(tiny(), parts, 0.2, None)
     step = result["train_step"]
     assert step["images_per_second"] == pytest.approx(8e3 / step["milliseconds"]["median"], 1e-2)
     assert step["operations"] > 1e6 and 0 < step["share_of_peak"] < 1
@@ -212,11 +219,11 @@ def test_everything_is_measured():
     assert training["images_per_second"] > 0
     assert all(seconds > 0 for seconds in training["seconds_of_one"].values())
     json.dumps(result)
-    assert "images/s" in "\n".join(words.lines(result))
+    assert "images/s" in "\n".join(printing.lines(result))
 
 
 def python(*arguments):
-    """A Python of its own, in which JAX hasn't begun."""
+    """Runs a new Python process, in which JAX has not started."""
     path = os.pathsep.join([*sys.path, str(CONFIGS.parent)])
     environment = {**os.environ, "PYTHONPATH": path, "JAX_PLATFORMS": "cpu"}
     command = [sys.executable, *arguments]
@@ -224,7 +231,7 @@ def python(*arguments):
 
 
 def compiled(config, target, file, *options):
-    """What `--target` tells of a config in bfloat16."""
+    """The figures of `--target` for a config in bfloat16."""
     networks = ("generator", "discriminator")
     options = [*options, *(f"--config.{network}.dtype=bfloat16" for network in networks)]
     command = ["-m", "stackgan_jax.benchmark", f"--config={CONFIGS / config}"]
@@ -235,8 +242,8 @@ def compiled(config, target, file, *options):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
-def test_the_step_compiles_for_a_tpu_that_isnt_here(config, tmp_path):
-    """Four chips tell each other gradients, batch statistics and which text is whose, no more."""
+def test_the_step_compiles_for_an_absent_tpu(config, tmp_path):
+    """Four chips exchange gradients, batch statistics and the mismatched pairs, nothing else."""
     pytest.importorskip("libtpu")
     narrow = [f"--config.{net}.features=16" for net in ("generator", "discriminator")]
     result = compiled(config, "v5e:2x2", tmp_path / "tpu.json", "--config.batch_size=256", *narrow)
@@ -250,8 +257,8 @@ def test_the_step_compiles_for_a_tpu_that_isnt_here(config, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
 @pytest.mark.parametrize("count", [1, 8])
-def test_the_step_compiles_for_a_gpu_that_isnt_here(config, count, tmp_path):
-    """At the published widths; every weight gradient is cuDNN's, so no kernel is transposed."""
+def test_the_step_compiles_for_an_absent_gpu(config, count, tmp_path):
+    """At the published widths. cuDNN computes all weight gradients: no kernel is transposed."""
     pytest.importorskip("jax_cuda13_plugin")
     batch = f"--config.batch_size={64 * count}"
     result = compiled(config, f"h100:{count}", tmp_path / "gpu.json", batch)
@@ -263,7 +270,7 @@ def test_the_step_compiles_for_a_gpu_that_isnt_here(config, count, tmp_path):
 
 
 @pytest.mark.slow
-def test_what_a_gpu_that_isnt_here_cant_hold_is_refused():
+def test_a_step_too_large_for_an_absent_gpu_is_rejected():
     pytest.importorskip("jax_cuda13_plugin")
     config = f"--config={CONFIGS / 'stage1.py:birds'}"
     command = ["-m", "stackgan_jax.benchmark", config, "--config.batch_size=32768"]
@@ -274,15 +281,15 @@ def test_what_a_gpu_that_isnt_here_cant_hold_is_refused():
 
 
 @pytest.mark.slow
-def test_a_gpus_weight_gradients_are_cudnns():
-    """Also where the image is as small as the kernel, which XLA takes for a convolution."""
+def test_cudnn_computes_a_gpus_weight_gradients():
+    """Also for images as small as the kernel, where XLA may take the gradient for a convolution."""
     pytest.importorskip("jax_cuda13_plugin")
     code = """
 import jax, jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
-from stackgan_jax.benchmark import target
+from stackgan_jax.benchmark import absent_devices
 from stackgan_jax.models import convolution
-here = SingleDeviceSharding(target.topology("h100:1")[0])
+here = SingleDeviceSharding(absent_devices.topology("h100:1")[0])
 shape = lambda *s: jax.ShapeDtypeStruct(s, jnp.bfloat16, sharding=here)
 for function, x, kernel in [
     (convolution.upsample_conv, shape(64, 4, 4, 1024), shape(3, 3, 1024, 512)),

@@ -1,4 +1,4 @@
-"""The benchmark's figures as lines for a person."""
+"""The benchmark's figures as lines of text."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,38 +7,25 @@ GIBI = 2**30
 
 
 def lines(result: dict[str, Any]) -> Iterator[str]:
-    """The report, a line at a time."""
-    chips = f" for {result['target']}" if "target" in result else ""
+    """Yields the lines for the parts that `result`, as in the JSON file, has."""
+    target = f" for {result['target']}" if "target" in result else ""
     yield (
-        f"\n{result['config']}{chips}, batch {result['batch_size']}, {result['dtype']} generator"
+        f"\n{result['config']}{target}, batch {result['batch_size']}, {result['dtype']} generator"
     )
-    if "machine" in result:
-        yield from _machine(result["machine"])
-    if "peaks" in result:
-        peaks = result["peaks"]
-        yield (
-            f"measured peak: {peaks['operations_per_second'] / 1e12:.3g} TFLOP/s, "
-            f"{peaks['bytes_per_second'] / 1e9:.4g} GB/s"
-        )
-    if "train_step" in result:
-        yield from _step(result["train_step"])
-    if "peer" in result:
-        peer = result["peer"]
-        yield f"peer: {peer['program']} {peer['version']}, {peer['form']}, on {peer['device']}"
-        yield f"  {_speed(peer)}; tried, ms: {peer['milliseconds_tried']}"
-        yield f"  ratio {result['ratio']:.3f}: median over pairs {result['ratios']}"
-    for name, rate in result.get("input", {}).items():
-        yield f"input from the {name}: {_rate(rate)}"
-    if "sampling" in result:
-        yield f"sampling, {result['sampling']['batch_size']} at once: {_speed(result['sampling'])}"
-    if "training" in result:
-        yield from _training(result["training"])
-    if "inception" in result:
-        reading = result["inception"]
-        yield (
-            f"Inception, {reading['batch_size']} at once, {reading['dtype']}: "
-            f"{reading['images_per_second']:.5g} images/s of {reading['size']} pixels"
-        )
+    parts = {
+        "machine": _machine,
+        "peaks": _peaks,
+        "train_step": _step,
+        "input": _input,
+        "sampling": _sampling,
+        "training": _training,
+        "inception": _inception,
+    }
+    for name, part in parts.items():
+        if name in result:
+            yield from part(result[name])
+        if name == "train_step" and "peer" in result:
+            yield from _peer(result)
     if "target" in result:
         yield from _target(result)
 
@@ -51,9 +38,16 @@ def _machine(machine: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def _peaks(peaks: dict[str, float]) -> Iterator[str]:
+    yield (
+        f"measured peak: {peaks['operations_per_second'] / 1e12:.3g} TFLOP/s, "
+        f"{peaks['bytes_per_second'] / 1e9:.4g} GB/s"
+    )
+
+
 def _step(step: dict[str, Any]) -> Iterator[str]:
     together = step["steps_per_dispatch"]
-    several = f", {together} steps a dispatch" if together > 1 else ""
+    several = f", {together} steps per dispatch" if together > 1 else ""
     yield f"train step: {_speed(step)}; data on the {step['residency']}{several}"
     yield (
         f"  {step['operations'] / 1e9:.4g} GFLOP as written, "
@@ -61,7 +55,30 @@ def _step(step: dict[str, Any]) -> Iterator[str]:
         f"{step['share_of_peak']:.0%} of the measured peak"
     )
     yield f"  {_account(step['compiled'])}; compiled in {step['compile_seconds']:.1f} s"
-    yield f"  most memory in use: {step['peak_memory_bytes'] / GIBI:.2f} GiB"
+    yield f"  peak memory: {step['peak_memory_bytes'] / GIBI:.2f} GiB"
+
+
+def _peer(result: dict[str, Any]) -> Iterator[str]:
+    peer = result["peer"]
+    yield f"peer: {peer['program']} {peer['version']}, {peer['form']}, on {peer['device']}"
+    yield f"  {_speed(peer)}; tried, ms: {peer['milliseconds_tried']}"
+    yield f"  ratio {result['ratio']:.3f}: median over pairs {result['ratios']}"
+
+
+def _input(residencies: dict[str, Any]) -> Iterator[str]:
+    for name, rate in residencies.items():
+        yield f"input from the {name}: {_rate(rate)}"
+
+
+def _sampling(sampling: dict[str, Any]) -> Iterator[str]:
+    yield f"sampling, {sampling['batch_size']} at once: {_speed(sampling)}"
+
+
+def _inception(reading: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"Inception, {reading['batch_size']} at once, {reading['dtype']}: "
+        f"{reading['images_per_second']:.5g} images/s of {reading['size']} pixels"
+    )
 
 
 def _speed(figures: dict[str, Any]) -> str:
@@ -78,7 +95,7 @@ def _rate(rate: dict[str, Any]) -> str:
         return f"not measured: {rate['not_measured']}"
     return (
         f"{rate['images_per_second']:,.0f} images/s, "
-        f"{rate['images_per_second_and_core']:,.0f} a second of one core"
+        f"{rate['images_per_second_and_core']:,.0f} per second of one core"
     )
 
 
@@ -90,8 +107,8 @@ def _training(training: dict[str, Any]) -> Iterator[str]:
     bare = training["of_the_bare_step"]
     yield (
         f"whole training: {training['images_per_second']:.5g} images/s, "
-        f"{training['milliseconds_per_step']:.4g} ms a step"
-        + (f", {bare:.3f} of the bare step" if bare else "")
+        f"{training['milliseconds_per_step']:.4g} ms per step"
+        + (f", {bare:.3f} times the step alone" if bare else "")
     )
     yield (
         f"  {training['share_of_logging_previews_saving']:.2%} of the time for logging "
@@ -109,15 +126,15 @@ def _account(account: dict[str, Any]) -> str:
 
 
 def _target(result: dict[str, Any]) -> Iterator[str]:
-    yield f"{result['chips']} × {result['kind']}, a device's part:"
+    yield f"{result['chips']} × {result['kind']}; for each device:"
     yield f"  {_account(result['compiled'])} of {result['chip_memory_bytes'] / GIBI:.0f}"
     if "kernels" in result:
-        source = f"{result['kernels']} kernels at the card's published peaks: no less than"
+        source = f"{result['kernels']} kernels at the GPU's published peaks: at least"
     else:
         source = f"{result['estimated_cycles'] / 1e6:.4g} M cycles by the compiler's cost model:"
     yield (
         f"  {source} {result['estimated_milliseconds']:.4g} ms, "
-        f"{result['estimated_images_per_second'] or 0:,.0f} images/s (no run)"
+        f"{result['estimated_images_per_second'] or 0:,.0f} images/s (calculated, not run)"
     )
     for kind, counts in result["collectives"].items():
         yield f"  {counts['count']:4d} {kind}: {counts['bytes'] / 1e6:.3g} MB"

@@ -1,10 +1,11 @@
-"""The machine: what it is, and the most that it can do, measured: a large product and a copy."""
+"""The machine that the benchmark runs on, and its measured peaks of computing and copying."""
 
 import datetime
 import importlib.metadata
 import os
 import platform
 import resource
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,12 @@ from stackgan_jax.benchmark import timing
 from stackgan_jax.models import convolution
 
 CHAIN = 8  # operations in one dispatch
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu")
 
 
-def facts() -> dict[str, Any]:
-    """Where, when and with what the figures were taken."""
+def description() -> dict[str, Any]:
+    """Returns the date, the device, the load of the machine and the versions of the libraries."""
     device = jax.devices()[0]
-    packages = ("jax", "jaxlib", "flax", "optax", "libtpu")
-    found = {}
-    for name in packages:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "platform": device.platform,
@@ -34,15 +29,26 @@ def facts() -> dict[str, Any]:
         "devices": jax.device_count(),
         "cores": cores(),
         "load_average": round(os.getloadavg()[0], 2),
-        "versions": found,
+        "versions": _versions(),
     }
 
 
 def cores() -> int:
-    """Those that this process may use."""
+    """Returns the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _versions() -> dict[str, str]:
+    """The version of each of PACKAGES that is installed."""
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
 
 
 def _processor() -> str:
@@ -54,18 +60,26 @@ def _processor() -> str:
 
 
 def peaks(dtype: str, seconds: float) -> dict[str, float]:
-    """Operations a second of a square matrix product in `dtype`, and bytes a second of a copy."""
+    """Measures what the device can do at most.
+
+    Args:
+        dtype: the element type of the matrices.
+        seconds: how long to repeat each of the two measurements.
+
+    Returns:
+        Operations per second of a square matrix product, and bytes per second of a copy.
+    """
     accelerated = jax.default_backend() != "cpu"
     size = 8192 if accelerated else 2048
     matrix = jnp.full((size, size), 1 / size, dtype)
     long = jnp.zeros(2**26 if accelerated else 2**25, jnp.float32)
 
-    def products(x):
+    def products(x: jax.Array) -> jax.Array:
         for _ in range(CHAIN):
             x = x @ matrix
         return x
 
-    def copies(x):
+    def copies(x: jax.Array) -> jax.Array:
         for _ in range(CHAIN):
             x = jax.lax.optimization_barrier(x + 1)
         return x
@@ -75,7 +89,8 @@ def peaks(dtype: str, seconds: float) -> dict[str, float]:
     return {"operations_per_second": flops, "bytes_per_second": copied}
 
 
-def _fastest(function: Any, argument: jax.Array, seconds: float) -> float:
+def _fastest(function: Callable, argument: jax.Array, seconds: float) -> float:
+    """The shortest time, in seconds, of the compiled function."""
     compiled = jax.jit(function, compiler_options=convolution.compiler_options())
 
     def run(n: int) -> float:
@@ -91,7 +106,7 @@ def _fastest(function: Any, argument: jax.Array, seconds: float) -> float:
 
 
 def peak_memory() -> int:
-    """Bytes: the most that was in use on a device or, on a CPU, by this process."""
+    """Returns the most bytes that were in use on a device or, on a CPU, by this process."""
     stats = jax.local_devices()[0].memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return int(stats["peak_bytes_in_use"])

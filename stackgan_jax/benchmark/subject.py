@@ -1,7 +1,6 @@
-"""What is measured: a config's networks and step, on random pictures, captions and weights."""
+"""The networks and the training step that are measured, on random images, captions and weights."""
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -16,14 +15,20 @@ from stackgan_jax.training.learner import Learner
 
 EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
 PUBLISHED_EMBEDDING = 1024
-PICTURES = 1024
-CAPTIONS = 10  # of a picture
+IMAGES = 1024
+CAPTIONS = 10  # for each image
 CLASSES = 150
 
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """A config and the game that it describes."""
+    """A stage's config and what is built from it.
+
+    Attributes:
+        config: the config of a stage.
+        game: the networks and the losses that `config` describes.
+        embedding: width of a caption's embedding.
+    """
 
     config: ConfigDict
     game: gan.Gan
@@ -31,24 +36,31 @@ class Subject:
 
     @property
     def dtype(self) -> str:
+        """The type of the generator's activations: "float32" or "bfloat16"."""
         return str(self.config.generator.dtype)
 
     def step(self, state: Any, batch: Any) -> tuple[Any, Any]:
+        """Returns the state after one training step, and the step's metrics."""
         return self.game.step(state, batch, jax.random.key(self.config.seed))
 
     def init(self, key: jax.Array) -> gan.GanState:
+        """Returns a state with random weights."""
         return self.game.init(key, self.embedding)
 
-    def source(self, pictures: int = PICTURES) -> batches.Source:
-        """Random pictures at load size, each with its captions' embeddings."""
+    def source(self) -> batches.Source:
+        """Returns random images at load size, each with embeddings of its captions.
+
+        There are as many images as the batch has, and at least IMAGES.
+        """
         rng = np.random.default_rng(0)
+        count = max(IMAGES, self.config.batch_size)
         size = augment.load_size(self.game.discriminator.size)
-        images = rng.integers(0, 256, (pictures, size, size, 3), np.uint8)
-        flat = rng.standard_normal((pictures * CAPTIONS, self.embedding), np.float32)
-        offsets = np.arange(pictures + 1) * CAPTIONS
+        images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
+        flat = rng.standard_normal((count * CAPTIONS, self.embedding), np.float32)
+        offsets = np.arange(count + 1) * CAPTIONS
         return batches.image_text(
             images,
-            rng.integers(0, CLASSES, pictures).astype(np.int32),
+            rng.integers(0, CLASSES, count).astype(np.int32),
             batches.CaptionEmbeddings(flat, offsets),
             self.config.batch_size,
             self.config.captions_per_image,
@@ -60,21 +72,20 @@ class Subject:
         captions = [f"caption {i}" for i in range(gan_learner.PREVIEW_CAPTIONS)]
         embedding = np.zeros((len(captions), self.embedding), np.float32)
         return Learner(
-            **fused_steps.compiled(
-                self.config, devices, self.source(self.pictures()), self.init, self.step
-            ),
+            **fused_steps.compiled(self.config, devices, self.source(), self.init, self.step),
             parameters=gan_learner.parameters,
             preview=gan_learner.previewer(self.config, self.game, captions, embedding, devices),
         )
 
-    def pictures(self) -> int:
-        return max(PICTURES, self.config.batch_size)
 
+def of_config(config: ConfigDict) -> Subject:
+    """Builds the subject of a stage's config.
 
-def subject(config: ConfigDict, configs: Path) -> Subject:
-    """The subject of a stage's config; UserError for another kind, or fields that don't fit.
+    A later stage gets the packaged earlier stages of the same data set, with images of the sizes
+    that it needs.
 
-    `configs` is the folder with the `stage1.py` that a Stage II goes on from.
+    Raises:
+        UserError: `config` is not of a stage, or its fields don't fit together.
     """
     if not configuration.is_stage(config):
         raise UserError(

@@ -1,4 +1,4 @@
-"""GPUs that needn't be here: what XLA must know to compile for one, and the most that it can do."""
+"""GPUs that can be compiled for without one: their description for XLA, and their peak speeds."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping
@@ -7,16 +7,16 @@ from stackgan_jax.benchmark.kernels import Kernel
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
-    """A GPU by its maker's figures.
+class Gpu:
+    """A model of GPU, by the manufacturer's figures.
 
     Attributes:
-      description: as XLA's compiler takes it (`GpuTargetConfigProto`, as text).
-      memory: GiB.
-      operations_per_second: the matrix units', dense, by element type; XLA gives float32 to
-        them as TF32.
-      bytes_per_second: the memory's.
-      per_host: how many a machine holds.
+        description: for XLA's compiler, a `GpuTargetConfigProto` as text.
+        memory: in GiB.
+        operations_per_second: dense, of the matrix units, by element type; XLA computes float32
+            there as TF32.
+        bytes_per_second: of the memory.
+        per_host: the number of GPUs in one machine.
     """
 
     description: str
@@ -26,18 +26,22 @@ class Card:
     per_host: int = 8
 
     def least_seconds(self, kernels: Iterable[Kernel]) -> float:
-        """The time of kernels one after another, none faster than the card moves or computes."""
+        """Returns the least time of kernels that run one after another.
+
+        Each kernel takes at least as long as the GPU needs to move its bytes, and at least as long
+        as it needs for its operations.
+        """
+        default = self.operations_per_second["f32"]
         return sum(
             max(
                 kernel.bytes / self.bytes_per_second,
-                kernel.operations
-                / self.operations_per_second.get(kernel.dtype, self.operations_per_second["f32"]),
+                kernel.operations / self.operations_per_second.get(kernel.dtype, default),
             )
             for kernel in kernels
         )
 
 
-# H100 SXM5, by NVIDIA's data sheet and "H100 Tensor Core GPU Architecture" (2022); CUDA 13.
+# H100 SXM5, from NVIDIA's data sheet and "H100 Tensor Core GPU Architecture" (2022); CUDA 13.
 _H100 = """
 platform_name: "CUDA"
 device_description_str: "NVIDIA H100 80GB HBM3"
@@ -65,4 +69,4 @@ dnn_version_info { major: 9 minor: 12 }
 runtime_version { major: 13 }
 """
 
-CARDS = {"h100": Card(_H100, 80, {"bf16": 989e12, "f32": 495e12}, 3.35e12)}
+GPUS = {"h100": Gpu(_H100, 80, {"bf16": 989e12, "f32": 495e12}, 3.35e12)}

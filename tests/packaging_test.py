@@ -1,0 +1,74 @@
+"""The wheel: it contains all modules and configs, and works without a clone."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUILT_FROM = ("setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE")
+
+
+def run(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A wheel of this clone, built from a copy: a build writes into the folder it builds."""
+    pytest.importorskip("setuptools")
+    folder = tmp_path_factory.mktemp("wheel")
+    copy = folder / "clone"
+    for name in ("stackgan_jax", "configs"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
+    for name in BUILT_FROM:
+        shutil.copy(ROOT / name, copy)
+    options = ("--quiet", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}")
+    status, output = run(sys.executable, "-m", "pip", "wheel", *options, str(copy))
+    assert status == 0, output
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.slow
+def test_the_wheel_contains_every_module_and_config(wheel):
+    modules = {str(file.relative_to(ROOT)) for file in (ROOT / "stackgan_jax").rglob("*.py")}
+    configs = {f"stackgan_jax/configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}
+    contained = {name for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
+    assert contained == modules | configs
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config=configs/stage1.py", "--config.colour=red"], "colour"),
+        (["--config=configs/quickstart.py", "--config.stage2.colour=red"], "colour"),
+        (["--config=configs/stage1.py:cubs"], "'cubs'; choose from synthetic_birds"),
+        (["--config=configs/stage2.py"], "Stage II needs a trained Stage I"),
+        (["--mode=evaluate", "--workdir=none", "--config=stage1.py"], "no run in none"),
+    ],
+)
+def test_an_installed_wheel_finds_its_configs_in_an_empty_folder(
+    arguments, sentence, wheel, tmp_path_factory, tmp_path
+):
+    installed = tmp_path_factory.getbasetemp() / "installed"
+    if not installed.exists():
+        options = ("--quiet", "--no-deps", f"--target={installed}")
+        status, output = run(sys.executable, "-m", "pip", "install", *options, str(wheel))
+        assert status == 0, output
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(installed)}}
+    _, output = run(
+        sys.executable, "-c", "import stackgan_jax; print(stackgan_jax.__file__)", **options
+    )
+    assert output.startswith(str(installed))
+    status, output = run(sys.executable, "-m", "stackgan_jax.main", *arguments, **options)
+    assert status == 1
+    assert sentence in output and "Traceback" not in output
+    assert not list(tmp_path.iterdir())
