@@ -128,11 +128,11 @@ def _save_towers(
 ) -> None:
     """Keeps the encoder, normalised by the training captions, with its image tower beside it."""
     encoder = encoder.trained(params["text"])
-    pair = scorer.Towers(encoder, joint.image, params["image"], joint.image_size)
+    pair = scorer.Scorer(encoder, joint.image, params["image"], joint.image_size)
     if encoder.trainable:
         captions = [caption for captions in split.captions for caption in captions]
         encoder = encoder.normalised_by(captions)
-    text.save_encoder(encoder, workdir / text.DIRECTORY, {scorer.FILE: pair.arrays()})
+    text.save_encoder(encoder, workdir / text.DIRECTORY, {scorer.IMAGE_TOWER_FILE: pair.arrays()})
 
 
 def stage(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -228,7 +228,7 @@ def _matched(game: gan.Gan, encoder: text.Encoder, workdir: Path) -> gan.Gan:
     return dataclasses.replace(game, matcher=matcher(pair, encoder))
 
 
-def matcher(pair: scorer.Towers, encoder: text.Encoder) -> Callable[..., jax.Array]:
+def matcher(pair: scorer.Scorer, encoder: text.Encoder) -> Callable[..., jax.Array]:
     """What `gan.Gan` asks how far pictures are from the sentences they were drawn for.
 
     Args:
