@@ -148,12 +148,12 @@ def _export(workdir: Path, directory: Path) -> None:
 
 
 def _print_training(imported: Any, workdir: Path) -> None:
-    from stackgan_jax.weights import imports
+    from stackgan_jax.runtime import configuration
 
     kind, dataset = imported.base.kind, imported.base.dataset
-    file = imports.CONFIGS / f"{kind}.py"
+    file = configuration.find_config(f"{kind}.py")
     path = os.path.relpath(file) if file.is_relative_to(Path.cwd()) else file
-    plain = imports.configuration.load(file, dataset)
+    plain = configuration.load(file, dataset)
     overrides = "".join(f" {option}" for option in _differences(plain, imported.config))
     print(
         f"Go on training: python -m stackgan_jax.main --config={path}:{dataset} "

@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+import stackgan_jax
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
 
@@ -57,13 +58,25 @@ def load(path: str | Path, argument: str = "") -> ConfigDict:
 
     Raises UserError when there is no such file, or no `get_config` in it.
     """
-    path = require_file(path)
+    path = require_file(find_config(path))
     spec = importlib.util.spec_from_file_location(f"stackgan_jax_config_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "get_config"):
         raise UserError(f"{path} is no config: it defines no get_config(argument).")
     return module.get_config(argument) if argument else module.get_config()
+
+
+def find_config(path: str | Path) -> Path:
+    """Returns `path` if it is a file, else the package's config of that name.
+
+    A path that is neither is returned as it is.
+    """
+    path = Path(path)
+    package = Path(stackgan_jax.__file__).parent
+    folder = package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+    found = folder / path.name
+    return path if path.is_file() or not found.is_file() else found
 
 
 def require_file(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from tensorflow_names import to_tensorflow
 
 from stackgan_jax.models import convolution, layers, stage1, stage2
 from stackgan_jax.training import gan, objectives
@@ -229,7 +230,7 @@ def assert_moved_alike(run, before, after, ddof, least):
 @pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_tensorflow_weights_come_back_exactly(stage):
     run = tensorflow_run(stage)
-    again = name_tables.to_tensorflow(run.variables, run.networks)
+    again = to_tensorflow(run.variables, run.networks)
     for name, array in again.items():
         np.testing.assert_array_equal(array, run.arrays[name])
 
@@ -301,7 +302,7 @@ def tensorflow_trajectory(run):
 
 def tensorflow_arrays(run, state):
     ours = {run.g: variables(state.generator), run.d: variables(state.discriminator)}
-    return name_tables.to_tensorflow(ours, {scope: BIRDS[scope] for scope in ours})
+    return to_tensorflow(ours, {scope: BIRDS[scope] for scope in ours})
 
 
 def test_tensorflow_stage1_trajectory():
