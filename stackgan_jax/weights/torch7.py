@@ -100,7 +100,7 @@ def load(path: str | Path) -> Any:
 class _Reader:
     """Reads values from the bytes of a file, from its beginning."""
 
-    def __init__(self, data: mmap.mmap):
+    def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.position = 0
         self.numbered: dict[int, Any] = {}

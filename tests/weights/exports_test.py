@@ -21,9 +21,7 @@ def test_an_export_is_the_inverse_of_an_import(imported_run, name, tmp_path):
 
 
 def test_networks_that_pytorch_does_not_have_are_not_exported(imported_run, tmp_path):
-    with pytest.raises(
-        UserError, match=r"only the networks of the COCO .*noise_first=False"
-    ):
+    with pytest.raises(UserError, match=r"only the networks of the COCO .*noise_first=False"):
         command(f"--export={tmp_path / 'out'}", f"--workdir={imported_run('tf_stage1')}")
     assert not list(tmp_path.iterdir())
 

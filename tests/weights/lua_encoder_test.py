@@ -37,7 +37,7 @@ def test_lua_torch_encoders_are_the_published_ones(variant, tmp_path):
 
 
 def test_graphs_written_by_the_tests_have_the_order_of_the_published_files():
-    """The positions where martinduartemore/char_cnn_rnn_pytorch finds layers in Reed et al.'s files."""
+    """The order that martinduartemore/char_cnn_rnn_pytorch expects of Reed et al.'s own files."""
 
     def order(cell):
         encoder = lua_torch.small_encoder(cell)
