@@ -1,9 +1,9 @@
-"""Writes what Lua Torch's `torch.save` would: its values, nngraph's graphs, Reed et al.'s encoders.
+"""Writes files like Lua Torch's `torch.save`: values, nngraph's graphs, Reed et al.'s encoders.
 
-After Torch7's File.lua and generic/{Storage,Tensor}.c, graph's init.lua and Node.lua, nngraph's
-gmodule.lua and node.lua, and HybridCNN.lua, HybridCNNLong.lua, FixedRNN.lua and FixedGRU.lua of
-the encoders. Lists are tables from 1 on; `Table` and `Object` are one thing however often they are
-mentioned.
+It follows Torch7's File.lua and generic/{Storage,Tensor}.c, graph's init.lua and Node.lua,
+nngraph's gmodule.lua and node.lua, and the encoders' HybridCNN.lua, HybridCNNLong.lua, FixedRNN.lua
+and FixedGRU.lua. Lists become tables with keys from 1. A `Table` or an `Object` is written once;
+later references to it are its number.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Storage:
 
 @dataclasses.dataclass(eq=False)
 class Tensor:
-    """A view of a storage from `offset` on, its rows one after another."""
+    """A contiguous view of a storage that starts at `offset`."""
 
     storage: Storage
     offset: int
@@ -51,6 +51,7 @@ class Function:
 
 
 def dump(value) -> bytes:
+    """Returns the bytes of a file that holds `value`."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(100_000)
     try:
@@ -152,6 +153,7 @@ def _children(node):
 
 
 def call(module, *inputs):
+    """Returns the node of a module applied to other nodes."""
     node = _node(module=module)
     for given in inputs:
         _add(node, given, in_order=True)
@@ -171,7 +173,7 @@ def _graph(edges):
 
 
 def _edges_below(node):
-    """Breadth first, as Node:graph() collects them."""
+    """Returns the edges below a node, breadth first, in the order of Node:graph()."""
     queue, seen, edges = [node], {node}, []
     for current in queue:
         for child in _children(current):
@@ -183,7 +185,7 @@ def _edges_below(node):
 
 
 def _reversed(edges):
-    """The edges turned, between new nodes of the same data; and the new node of each."""
+    """Returns the reversed edges between new nodes with the same data, and old node → new node."""
     made = {}
     for edge in edges:
         for node in edge:
@@ -196,7 +198,7 @@ def _reversed(edges):
 
 
 def _sorted(edges):
-    """Topologically, in the order of Graph:topsort()."""
+    """Returns the nodes sorted topologically, in the order of Graph:topsort()."""
     turned, made = _reversed(edges)
     back = {new: old for old, new in made.items()}
     (root,) = {start for start, _ in turned} - {end for _, end in turned}
@@ -214,6 +216,7 @@ def _sorted(edges):
 
 
 def graph_module(inputs, output):
+    """Returns an nn.gModule, as nngraph builds it from input nodes and an output node."""
     outnode = _node(input=Table())
     _add(outnode, output, in_order=True)
     innode = _node(input=Table())
@@ -250,7 +253,7 @@ def graph_module(inputs, output):
 
 
 class Encoder:
-    """Builds HybridCNN's graph around the weights of a PyTorch state dict, all in one storage."""
+    """Builds HybridCNN's graph from the weights of a PyTorch state dict, all in one storage."""
 
     def __init__(self, weights, kind="Float"):
         self.weights = weights
@@ -333,24 +336,26 @@ class Encoder:
 
 
 def module(kind, **fields):
+    """Returns an object of a Torch class with the fields that all modules have."""
     empty = Tensor(Storage("Float", np.zeros(0)), 0, ())
     return Object(kind, {"_type": "torch.FloatTensor", "output": empty, "train": False} | fields)
 
 
 def checkpoint(encoder):
-    """As train_sje_hybrid.lua saves it."""
+    """Returns a checkpoint of an encoder, like those of train_sje_hybrid.lua."""
     options = Table(doc_length=201, avg=1, savefile="sje_hybrid", symmetric=True)
     protos = Table(enc_doc=encoder, enc_image=module("nn.Identity"))
     return Table(protos=protos, opt=options, train_losses=[0.5, 0.25], hook=Function(b"\x1bLJ\x01"))
 
 
 def draw(key, shape):
-    """A weight of char_cnn_rnn.npz, by its rule."""
+    """Returns a weight of the networks in char_cnn_rnn.npz, drawn by the rule of that file."""
     rng = np.random.RandomState((zlib.crc32(key.encode()) + 31) & 0xFFFFFFFF)
     scale = 0.1 if len(shape) == 1 else 1 / np.sqrt(np.prod(shape[1:]))
     return (rng.standard_normal(shape) * scale).astype(np.float32)
 
 
 def small_encoder(cell="plain", width=32, kind="Float"):
+    """Returns an `Encoder` with 8, 6 and 5 features."""
     module = CharCnnRnn(width=width, features=(8, 6, 5), cell=cell, final_pooling=cell == "plain")
     return Encoder({k: draw(k, s) for k, s in shapes(module).items()}, kind)

@@ -20,7 +20,7 @@ from stackgan_jax.evaluation.inception_weights import SHA256_PREFIX, Weights
 from stackgan_jax.evaluation.protocols import Protocol
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.text.scorer import Towers
+from stackgan_jax.text.scorer import Scorer
 
 Features = dict[str, np.ndarray]  # name → [n, …], row by row of the pictures
 BLOCK = 256  # pictures read at once
@@ -91,7 +91,7 @@ class InceptionReader(Reader):
 class TowerReader(Reader):
     """The image tower that was trained with the run's text encoder: "joint"."""
 
-    towers: Towers
+    towers: Scorer
 
     @property
     def stamp(self) -> dict[str, str]:

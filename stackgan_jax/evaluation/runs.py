@@ -191,7 +191,7 @@ def _described(config: ConfigDict, test: Split) -> str:
 
 
 def _choose_captions(
-    test: Split, directory: Path, protocol: Protocol, pair: scorer.Towers | None
+    test: Split, directory: Path, protocol: Protocol, pair: scorer.Scorer | None
 ) -> tuple[Captions, np.ndarray]:
     """One caption for each picture, of the test images in a random order, again and again."""
     rng = np.random.default_rng((protocol.seed, 3))

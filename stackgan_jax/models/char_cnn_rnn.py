@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# The hyphen stands twice, as published, so 69 characters are distinct and index 38 is never used.
+# The published alphabet contains the hyphen twice, so only 69 characters are distinct and index 38
+# is never used.
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
 SPACE = ALPHABET.index(" ") + 1
 LENGTH = 201
 TAPS = 4
-# Torch's `nn.Threshold()` passes what lies above 1e-6 and not above 0, as a ReLU would.
+# Torch's `nn.Threshold()` passes values above 1e-6; a ReLU passes values above 0.
 THRESHOLD = 1e-6
 
 # The four published encoders, as fields of `CharCnnRnn`.
@@ -37,15 +38,21 @@ _TABLE = _lookup()
 
 
 def indices(captions: Iterable[str]) -> np.ndarray:
-    """Captions → [n, 201] uint8: 1 to 70 by place in `ALPHABET`, 0 after the caption's end.
+    """Converts captions to character indices, in the published way.
 
-    As published: lower-cased, cut at 201 characters, a character outside the alphabet read as a
-    space, and the hyphen as the later of its two places.
+    Captions are lower-cased and cut at 201 characters. A character outside the alphabet counts as a
+    space. The hyphen gets the later of its two indices.
+
+    Args:
+        captions: n captions.
+
+    Returns:
+        [n, 201] uint8: 1 to 70 by position in `ALPHABET`, 0 after the end of the caption.
     """
     captions = list(captions)
     result = np.zeros((len(captions), LENGTH), np.uint8)
     for row, caption in zip(result, captions, strict=True):
-        # Lone surrogates, as a terminal hands over undecodable bytes, are outside the alphabet too.
+        # A terminal passes undecodable bytes on as lone surrogates. They are outside the alphabet.
         encoded = caption.lower()[:LENGTH].encode("utf-32-le", "surrogatepass")
         codes = np.frombuffer(encoded, np.uint32)
         row[: len(codes)] = _TABLE[np.where(codes < len(_TABLE), codes, 0)]
@@ -53,38 +60,23 @@ def indices(captions: Iterable[str]) -> np.ndarray:
 
 
 def threshold(x: jax.Array) -> jax.Array:
-    """x where x > 1e-6, else 0 (Torch's default `nn.Threshold`)."""
+    """Returns x where x > 1e-6, else 0 (Torch's default `nn.Threshold`)."""
     return jnp.where(x > THRESHOLD, x, 0)
 
 
 def pool(x: jax.Array, stride: int) -> jax.Array:
-    """Maximum over windows of 3: [b, l, f] → [b, (l - 3) // stride + 1, f]."""
+    """Returns the maximum over windows of 3: [b, l, f] → [b, (l - 3) // stride + 1, f]."""
     last = (x.shape[1] - 3) // stride * stride + 1
-    # Strided slices: XLA's CPU gradient of a window maximum is many times slower.
+    # Strided slices, because XLA's CPU gradient of a window maximum is many times slower.
     return reduce(jnp.maximum, [x[:, i : i + last : stride] for i in range(3)])
 
 
 class PlainCell(nn.Module):
-    """h ← relu(W x + U h), from h = relu(W x) at the first step; [b, l, f] → [b, l, f]."""
+    """A plain recurrence, h ← relu(W x + U h). The first state is relu(W x).
 
-    features: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        inputs = nn.Dense(self.features, dtype=self.dtype, name="input")(x)
-        hidden = nn.Dense(self.features, dtype=self.dtype, name="hidden")
-        states = [nn.relu(inputs[:, 0])]
-        # A Python loop: a scanned one keeps XLA's CPU gradients off their fast path.
-        for step in range(1, x.shape[1]):
-            states.append(nn.relu(inputs[:, step] + hidden(states[-1])))
-        return jnp.stack(states, axis=1)
-
-
-class GatedCell(nn.Module):
-    """A gated recurrent unit, h ← u·h' + (1 - u)·h; [b, l, f] → [b, l, f].
-
-    The candidate h' is tanh(W x + U (r·h)); the first step is tanh(W x) alone, as published.
+    Attributes:
+        features: f, width of the input and of the state.
+        dtype: Of the computation; parameters are float32.
     """
 
     features: int
@@ -92,6 +84,32 @@ class GatedCell(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the state after each step: [b, l, f] → [b, l, f]."""
+        inputs = nn.Dense(self.features, dtype=self.dtype, name="input")(x)
+        hidden = nn.Dense(self.features, dtype=self.dtype, name="hidden")
+        states = [nn.relu(inputs[:, 0])]
+        # A Python loop, because a scan keeps XLA's CPU gradients off their fast path.
+        for step in range(1, x.shape[1]):
+            states.append(nn.relu(inputs[:, step] + hidden(states[-1])))
+        return jnp.stack(states, axis=1)
+
+
+class GatedCell(nn.Module):
+    """A gated recurrent unit, h ← u·h' + (1 - u)·h.
+
+    The candidate h' is tanh(W x + U (r·h)). The first state is tanh(W x), as published.
+
+    Attributes:
+        features: f, width of the input and of the state.
+        dtype: Of the computation; parameters are float32.
+    """
+
+    features: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns the state after each step: [b, l, f] → [b, l, f]."""
         dense = lambda name: nn.Dense(self.features, dtype=self.dtype, name=name)
         inputs = dense("input")(x)
         update_inputs, reset_inputs = dense("input_update")(x), dense("input_reset")(x)
@@ -111,15 +129,15 @@ CELLS = {"plain": PlainCell, "gated": GatedCell}
 
 
 class CharCnnRnn(nn.Module):
-    """Three convolutions, a recurrence, its mean over time, a linear layer.
+    """Three convolutions, a recurrence, its mean over time, and a linear layer.
 
     Attributes:
-        width: of the embedding; 1024 as published.
-        features: of the three convolutions; the last is the recurrence's too.
+        width: Width of the embedding; 1024 as published.
+        features: Features of the three convolutions. The last is also the recurrence's width.
         cell: "plain" or "gated".
-        final_pooling: whether the third convolution is pooled as well, which leaves the recurrence
-            8 steps instead of 18.
-        dtype: of the computation; parameters are float32.
+        final_pooling: Whether the third convolution is pooled too. The recurrence then has 8 steps
+            instead of 18.
+        dtype: Of the computation; parameters are float32.
     """
 
     width: int = 1024
@@ -130,9 +148,16 @@ class CharCnnRnn(nn.Module):
 
     @nn.compact
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """tokens: [b, 201] of 0 to 70, from `indices` → [b, width] float32."""
+        """Embeds captions.
+
+        Args:
+            tokens: [b, 201] character indices, 0 to 70, from `indices`.
+
+        Returns:
+            [b, width] float32.
+        """
         he = nn.initializers.he_normal()
-        # Index 0, padding, is a row of zeros.
+        # Index 0, the padding, becomes a row of zeros.
         x = jax.nn.one_hot(tokens.astype(jnp.int32) - 1, len(ALPHABET), dtype=self.dtype)
         for number, features in enumerate(self.features, start=1):
             name = f"convolution_{number}"
@@ -150,33 +175,9 @@ class CharCnnRnn(nn.Module):
 
     @staticmethod
     def without_words(key: jax.Array, tokens: jax.Array, share: float) -> jax.Array:
-        """[b, 201] → the same captions, each word left out with probability `share`."""
+        """Leaves out each word with probability `share`: [b, 201] → [b, 201]."""
         word = jnp.cumsum(tokens == SPACE, axis=1)  # the number of each character's word
         kept = jax.random.bernoulli(key, 1 - share, tokens.shape)
         keep = jnp.take_along_axis(kept, word, axis=1) & (tokens > 0)
         places = jnp.argsort(~keep, axis=1, stable=True)
         return jnp.take_along_axis(jnp.where(keep, tokens, 0), places, axis=1)
-
-
-class BagOfWords(nn.Module):
-    """The sum of one vector for each word, and a constant: a linear layer of which words occur.
-
-    Attributes:
-        width: of the embedding.
-        words: of the vocabulary, numbered from 1; 0 stands for none.
-    """
-
-    width: int
-    words: int
-
-    @nn.compact
-    def __call__(self, tokens: jax.Array) -> jax.Array:
-        """tokens: [b, n] of 0 to `words` → [b, width] float32."""
-        vectors = nn.Embed(self.words + 1, self.width, name="words")(tokens)
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        return jnp.sum(vectors * (tokens > 0)[..., None], axis=1) + bias
-
-    @staticmethod
-    def without_words(key: jax.Array, tokens: jax.Array, share: float) -> jax.Array:
-        """[b, n] → the same captions, each word left out with probability `share`."""
-        return jnp.where(jax.random.bernoulli(key, 1 - share, tokens.shape), tokens, 0)

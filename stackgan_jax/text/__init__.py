@@ -1,4 +1,4 @@
-"""Text encoders: by name, kept in a run, and scored by retrieval (StackGAN, sec. 3.1)."""
+"""Text encoders: a registry by name, their files in a run, and retrieval (StackGAN, sec. 3.1)."""
 
 from stackgan_jax.text.encoders import ENCODERS, Encoder
 from stackgan_jax.text.store import (

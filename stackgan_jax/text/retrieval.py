@@ -1,5 +1,7 @@
-"""How well captions find their pictures and pictures their captions, on unseen classes
-(Reed et al., CVPR 2016, sec. 5)."""
+"""Retrieval scores of a text encoder: how well captions and pictures of unseen classes match.
+
+Reed et al., CVPR 2016, sec. 5.
+"""
 
 import json
 from collections.abc import Mapping
@@ -10,22 +12,33 @@ import numpy as np
 
 from stackgan_jax import text
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.runtime import paths
+from stackgan_jax.runtime import files, paths
 from stackgan_jax.text import scorer
 
 FILE = "retrieval.json"
-FIRST = (1, 5, 10)  # how many of the best count for recall
-FETCHED = 50  # images that each class fetches
-MOST = 5000  # images, as COCO's retrieval is reported
-SHUFFLES = 10  # of the pictures, to measure chance
+FIRST = (1, 5, 10)  # the numbers of best matches that recall counts
+FETCHED = 50  # images retrieved for each class
+MOST = 5000  # images at most, the usual number for COCO
+SHUFFLES = 10  # random orders of the pictures that chance is averaged over
 _CHUNK = 4096  # captions scored at once
 
 
 def write(workdir: str | Path, split: Split) -> dict[str, Any]:
-    """Measures a text encoder's run on a split, prints that and writes retrieval.json into it.
+    """Measures a text encoder's run on a split, prints the scores and writes retrieval.json.
 
-    Of more than MOST images, evenly taken ones are measured. One process of many can do it alone.
-    Raises UserError when there is no such run or it has no image tower.
+    Of more than `MOST` images, evenly spaced ones are measured. One process of many can do this
+    alone.
+
+    Args:
+        workdir: The run.
+        split: The split, usually the test split.
+
+    Returns:
+        The content of retrieval.json: the encoder, the counts, and the scores of `measure`
+        ("found") and of `chance` ("chance").
+
+    Raises:
+        UserError: If there is no such run, or it has no image tower.
     """
     workdir, pair = paths.folder(workdir), scorer.load(workdir)
     taken = np.arange(0, len(split), (len(split) - 1) // MOST + 1)
@@ -42,9 +55,7 @@ def write(workdir: str | Path, split: Split) -> dict[str, Any]:
         "found": measure(texts, images, owners, labels),
         "chance": chance(texts, images, owners, labels),
     }
-    partial = workdir / f".{FILE}.partial"
-    partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    partial.replace(workdir / FILE)
+    files.write_text(workdir / FILE, json.dumps(found, indent=2) + "\n")
     print(table(found), flush=True)
     return found
 
@@ -52,18 +63,19 @@ def write(workdir: str | Path, split: Split) -> dict[str, Any]:
 def measure(
     texts: np.ndarray, images: np.ndarray, owners: np.ndarray, labels: np.ndarray
 ) -> dict[str, float]:
-    """Every score by its name.
+    """Returns every score by name.
 
     Args:
-        texts: [n, t]. images: [m, t]. Scored by their inner products.
-        owners: [n], the image that each caption describes; every image has a caption.
-        labels: [m], the class of each image.
+        texts: [n, t] embeddings of captions. Their inner products with `images` are the scores.
+        images: [m, t] embeddings of images.
+        owners: [n] the image that each caption describes. Every image has a caption.
+        labels: [m] the class of each image.
 
     Returns:
         caption_to_image_recall_at_1, …_5, …_10: the share of captions whose image is among the
-        first; caption_to_image_median_rank, from 1; the same of image_to_caption, an image's rank
-        being the best of its captions'; class_average_precision_at_50 and class_accuracy, from
-        `class_retrieval`.
+        best 1, 5 or 10. caption_to_image_median_rank, from 1. The same for image_to_caption, where
+        an image's rank is the best rank of its captions. class_average_precision_at_50 and
+        class_accuracy, from `class_retrieval`.
     """
     scores = {}
     for direction, found in ranks(texts, images, owners).items():
@@ -78,10 +90,10 @@ def measure(
 def chance(
     texts: np.ndarray, images: np.ndarray, owners: np.ndarray, labels: np.ndarray, seed: int = 0
 ) -> dict[str, float]:
-    """What `measure` gives on average when the pictures' embeddings change places at random.
+    """Returns the mean of `measure` over random orders of the pictures' embeddings.
 
-    So measured, chance knows of classes of different sizes and of captions that several pictures
-    share.
+    Measured in this way, chance accounts for classes of different sizes and for captions that
+    several pictures share. Arguments as in `measure`, and the seed of the random orders.
     """
     rng = np.random.default_rng(seed)
     shuffled = [measure(texts, rng.permutation(images), owners, labels) for _ in range(SHUFFLES)]
@@ -89,16 +101,16 @@ def chance(
 
 
 def ranks(texts: np.ndarray, images: np.ndarray, owners: np.ndarray) -> dict[str, np.ndarray]:
-    """The place, from 1, at which each query finds its own; arguments as for `measure`.
+    """Returns the rank, from 1, of each query's own match; arguments as in `measure`.
 
     Returns:
-        caption_to_image [n] and image_to_caption [m], the latter of the best own caption.
+        caption_to_image: [n]. image_to_caption: [m], the rank of the image's best own caption.
     """
     chunks = [slice(start, start + _CHUNK) for start in range(0, len(texts), _CHUNK)]
     own = np.einsum("nt,nt->n", texts, images[owners])
     best = np.full(len(images), -np.inf, own.dtype)
     np.maximum.at(best, owners, own)
-    # The same products summed in another order differ in the last places.
+    # The same product, summed in another order, differs in the last digits.
     slack = 1e-5 * np.abs(own).max()
     image_ranks, caption_ranks = [], np.ones(len(images), int)
     for chunk in chunks:
@@ -117,15 +129,18 @@ def class_retrieval(
 ) -> dict[str, float]:
     """Retrieval and zero-shot classification by classes (Reed et al., CVPR 2016, sec. 5).
 
-    A class is asked for by the mean embedding of its captions.
+    The query of a class is the mean embedding of its captions.
 
     Args:
-        texts: [n, t]; text_labels: [n]. images: [m, t]; image_labels: [m].
-        k: how many images each class fetches; all, if there are fewer.
+        texts: [n, t] embeddings of captions.
+        text_labels: [n] their classes.
+        images: [m, t] embeddings of images.
+        image_labels: [m] their classes.
+        k: How many images are retrieved for each class; all, if there are fewer.
 
     Returns:
-        average_precision: the share of right classes among the k best images ("AP@50"), and
-        accuracy: the share of images whose best class is their own, both in [0, 1].
+        average_precision: The share of the right class among the k best images ("AP@50").
+        accuracy: The share of images whose best class is their own. Both are in [0, 1].
     """
     classes = np.unique(text_labels)
     queries = np.stack([texts[text_labels == label].mean(axis=0) for label in classes])
@@ -138,7 +153,7 @@ def class_retrieval(
 
 
 def table(measured: Mapping[str, Any]) -> str:
-    """What `write` found, as lines for people."""
+    """Formats the result of `write` as lines of text."""
     first = (
         f"Retrieval by {measured['encoder']} among {measured['images']:,} test images, "
         f"{measured['captions']:,} captions, {measured['classes']:,} classes (by chance):"

@@ -1,8 +1,6 @@
-"""The run's text encoder: chosen, kept on disk, found again (StackGAN, sec. 3.1)."""
+"""The text encoder of a run: written to disk, found and loaded again (StackGAN, sec. 3.1)."""
 
 import json
-import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -11,7 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from stackgan_jax.runtime import paths
+from stackgan_jax.runtime import files, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import ENCODERS, Encoder
 
@@ -21,7 +19,15 @@ _ARRAYS = "arrays.npz"
 
 
 def kind(name: str, where: str | Path) -> type[Encoder]:
-    """The encoder `name` of `ENCODERS`; UserError with the choices, and where it was asked for."""
+    """Returns the class of the encoder `name` in `ENCODERS`.
+
+    Args:
+        name: The encoder's name.
+        where: Where the name comes from, for the error message.
+
+    Raises:
+        UserError: If there is no such encoder.
+    """
     if name not in ENCODERS:
         raise UserError(
             f"Unknown text encoder {name!r} in {where}; choose from {', '.join(ENCODERS)}."
@@ -32,51 +38,63 @@ def kind(name: str, where: str | Path) -> type[Encoder]:
 def save_encoder(
     encoder: Encoder,
     directory: str | Path,
-    beside: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    extra_files: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> Path:
-    """Writes the encoder so that `directory` is whole or untouched; returns it, absolute.
+    """Writes an encoder, whole or not at all.
 
-    encoder.json says which encoder it is, arrays.npz holds its weights and normalisation (plain
-    arrays, so that one process of many can read or write them alone). `beside` names further .npz
-    files and what they hold: the image tower, say.
+    encoder.json says which encoder it is; arrays.npz holds its weights and its normalisation. They
+    are plain arrays, so that one process of many can read or write them alone.
+
+    Args:
+        encoder: The encoder.
+        directory: The folder to write. An encoder there is replaced.
+        extra_files: Names of further .npz files, such as the image tower's, and their arrays.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        UserError: If the folder can't be written.
     """
 
-    def write(made: Path) -> None:
+    def write(folder: Path) -> None:
         description = json.dumps(encoder.description(), indent=2)
-        (made / _DESCRIPTION).write_text(description + "\n", encoding="utf-8")
-        for name, arrays in {_ARRAYS: encoder.arrays(), **(beside or {})}.items():
-            np.savez(made / name, **arrays)
+        (folder / _DESCRIPTION).write_text(description + "\n", encoding="utf-8")
+        for name, arrays in {_ARRAYS: encoder.arrays(), **(extra_files or {})}.items():
+            np.savez(folder / name, **arrays)
 
-    return _write(paths.absolute(directory), write)
+    return _write_folder(paths.absolute(directory), write)
 
 
 def copy_encoder(source: str | Path, directory: str | Path) -> Path:
-    """Copies the encoder in a directory or workdir, with all that lies beside it, to `directory`.
+    """Copies an encoder and all files in its folder, whole or not at all.
 
-    Raises UserError when it is missing or damaged.
+    Args:
+        source: The encoder's folder, or a workdir that holds one.
+        directory: The folder to write.
+
+    Returns:
+        The absolute path of the new folder.
+
+    Raises:
+        UserError: If the encoder is missing or damaged, or the folder can't be written.
     """
     load_encoder(source)
 
-    def write(made: Path) -> None:
+    def write(folder: Path) -> None:
         for file in find(source).iterdir():
-            (made / file.name).write_bytes(file.read_bytes())
+            (folder / file.name).write_bytes(file.read_bytes())
 
-    return _write(paths.absolute(directory), write)
+    return _write_folder(paths.absolute(directory), write)
 
 
-def _write(directory: Path, write: Callable[[Path], Any]) -> Path:
+def _write_folder(directory: Path, write: Callable[[Path], None]) -> Path:
     """Calls `write` with an empty folder, which then becomes `directory`."""
     if not isinstance(directory, Path):
         return _upload(directory, write)
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        try:
-            write(made)
-            made.chmod(0o755)
-            _replace(directory, made)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        with files.replacing_folder(directory) as folder:
+            write(folder)
     except OSError as error:
         raise UserError(
             f"The text encoder can't be written to {directory}: {error.strerror or error}; "
@@ -85,51 +103,49 @@ def _write(directory: Path, write: Callable[[Path], Any]) -> Path:
     return directory
 
 
-def _upload(directory: Any, write: Callable[[Path], Any]) -> Any:
-    """`_write` for gs://, which knows no rename: what makes it an encoder comes last."""
-    with tempfile.TemporaryDirectory() as made:
-        write(Path(made))
+def _upload(directory: Any, write: Callable[[Path], None]) -> Any:
+    """`_write_folder` for gs://, which has no rename: the file that marks an encoder comes last."""
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
         directory.mkdir(parents=True, exist_ok=True)
-        for file in sorted(Path(made).iterdir(), key=lambda file: file.name == _DESCRIPTION):
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == _DESCRIPTION):
             (directory / file.name).write_bytes(file.read_bytes())
     return directory
 
 
-def _replace(directory: Path, made: Path) -> None:
-    """`made` becomes `directory`; what stood there is swept away afterwards."""
-    if not directory.exists():
-        os.rename(made, directory)
-        return
-    old = made.with_name(made.name + "-old")
-    os.rename(directory, old)
-    os.rename(made, directory)
-    shutil.rmtree(old)
-
-
 def exists(path: str | Path) -> bool:
-    """Whether `find` would find an encoder there; "" is nowhere."""
+    """Returns whether `find` finds an encoder in `path`; False for an empty path."""
     return bool(str(path)) and _directory_of(path) is not None
 
 
 def find(path: str | Path) -> Path:
-    """The encoder's own directory, for it or for a workdir that holds one; else UserError."""
+    """Returns the folder of the encoder in `path`.
+
+    Args:
+        path: The encoder's own folder, or a workdir that holds one.
+
+    Raises:
+        UserError: If there is no encoder.
+    """
     directory = _directory_of(path)
     if Path(path).is_file():
         raise UserError(
-            f"{path} is a file; embeddings become an encoder by --config=configs/text_encoder.py "
-            f"--config.encoder=precomputed --config.embeddings={path}."
+            f"{path} is a file, not a text encoder; to make an encoder of embeddings in a file, "
+            "train with --config=configs/text_encoder.py --config.encoder=precomputed "
+            f"--config.embeddings={path}."
         )
     if directory is None:
         raise UserError(
-            f"There is no text encoder in {path} ({_DESCRIPTION} is looked for there and in its "
-            f"{DIRECTORY}/); train one with --config=configs/text_encoder.py, or name another path."
+            f"There is no text encoder in {path} (no {_DESCRIPTION} there or in its {DIRECTORY}/); "
+            "train one with --config=configs/text_encoder.py, or name another path."
         )
     return directory
 
 
 def _directory_of(path: str | Path) -> Path | None:
     path = paths.absolute(path)
-    # Of an encoder, of the workdir of a stage, and of a quickstart's, whose first stage holds it.
+    # An encoder's own folder, a stage's workdir, or a quickstart's workdir, whose first stage is
+    # the text encoder.
     for directory in (path, path / DIRECTORY, path / DIRECTORY / DIRECTORY):
         if (directory / _DESCRIPTION).is_file():
             return directory
@@ -137,7 +153,11 @@ def _directory_of(path: str | Path) -> Path | None:
 
 
 def load_encoder(path: str | Path) -> Encoder:
-    """The encoder in a directory or workdir; raises UserError when it is missing or damaged."""
+    """Loads the encoder in its folder or in a workdir.
+
+    Raises:
+        UserError: If it is missing or damaged.
+    """
     directory = find(path)
     try:
         description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
@@ -155,7 +175,18 @@ def load_encoder(path: str | Path) -> Encoder:
 
 
 def embed(workdir_or_path: str | Path, captions: str | Iterable[str]) -> np.ndarray:
-    """Captions → [n, t] float32 by the encoder in a directory or workdir."""
+    """Embeds captions by the encoder in its folder or in a workdir.
+
+    Args:
+        workdir_or_path: The encoder's own folder, or a workdir that holds one.
+        captions: One caption, or n of them.
+
+    Returns:
+        [n, t] float32.
+
+    Raises:
+        UserError: If the encoder is missing or damaged, or a caption is empty.
+    """
     return load_encoder(workdir_or_path).embed(captions)
 
 
@@ -169,9 +200,16 @@ def require_width(encoder: Encoder, width: int) -> None:
 
 
 def require_of_stage1(path: str | Path, stage1: str | Path, width: int) -> None:
-    """Raises UserError unless the encoder in `path` is the one that a Stage I was trained with.
+    """Checks that an encoder is the one that a Stage I was trained with.
 
-    Where `stage1` has no encoder of its own, as after an import, it is known by its width alone.
+    Args:
+        path: The encoder's folder, or a workdir that holds one.
+        stage1: The workdir of Stage I. An imported one may have no encoder; then only the width is
+            compared.
+        width: The width of the embeddings that Stage I reads.
+
+    Raises:
+        UserError: If it is another encoder.
     """
     encoder = load_encoder(path)
     if not exists(stage1):

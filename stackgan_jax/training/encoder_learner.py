@@ -87,8 +87,8 @@ def _save(
 ) -> None:
     """Keeps the encoder, normalised by the training captions, together with its image tower."""
     encoder = encoder.trained(params["text"])
-    pair = scorer.Towers(encoder, joint.image, params["image"], joint.image_size)
+    pair = scorer.Scorer(encoder, joint.image, params["image"], joint.image_size)
     if encoder.trainable:
         captions = [caption for captions in split.captions for caption in captions]
         encoder = encoder.normalised_by(captions)
-    text.save_encoder(encoder, workdir / text.DIRECTORY, {scorer.FILE: pair.arrays()})
+    text.save_encoder(encoder, workdir / text.DIRECTORY, {scorer.IMAGE_TOWER_FILE: pair.arrays()})

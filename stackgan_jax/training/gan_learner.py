@@ -113,7 +113,7 @@ def _matched(game: Gan, encoder: text.Encoder, workdir: Path) -> Gan:
     return dataclasses.replace(game, matcher=matcher(pair, encoder))
 
 
-def matcher(pair: scorer.Towers, encoder: text.Encoder) -> Callable[..., jax.Array]:
+def matcher(pair: scorer.Scorer, encoder: text.Encoder) -> Callable[..., jax.Array]:
     """Returns the distance of pictures from the sentences that they were drawn for.
 
     Args:

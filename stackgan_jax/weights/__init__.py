@@ -1,1 +1,1 @@
-"""Weights of the published programs: PyTorch, TensorFlow and Lua Torch files, in and out."""
+"""Weights of the published programs: PyTorch, TensorFlow and Lua Torch files in, PyTorch out."""

@@ -1,4 +1,4 @@
-"""Published char-CNN-RNN weights ↔ `CharCnnRnn` parameters: the tables of names and layouts."""
+"""Converts published char-CNN-RNN weights to `CharCnnRnn` parameters and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,13 +20,13 @@ _PROJECTION = {"emb_proj": "projection"}
 
 
 def layers(cell: str) -> dict[str, str]:
-    """The published state dict's layer names → ours, for a "plain" or a "gated" recurrence."""
+    """Returns published layer name → ours, for a "plain" or a "gated" recurrence."""
     gates = _GATES if cell == "gated" else {}
     return _CONVOLUTIONS | _PLAIN | gates | _PROJECTION
 
 
 def shapes(module: CharCnnRnn) -> dict[str, tuple[int, ...]]:
-    """Every key of the published state dict of such a network → its shape, in PyTorch's layout."""
+    """Returns every key of a network's published state dict → its shape in PyTorch's layout."""
     first, second, third = module.features
     sizes = {
         "conv1": (first, len(ALPHABET), TAPS),
@@ -44,17 +44,21 @@ def shapes(module: CharCnnRnn) -> dict[str, tuple[int, ...]]:
 def from_state_dict(
     weights: Mapping[str, np.ndarray], variant: str | None = None
 ) -> tuple[CharCnnRnn, Any]:
-    """A published state dict, as arrays → the network that it is of, and its parameters.
+    """Converts a published state dict.
 
     Args:
-        weights: key → array, in PyTorch's layout.
-        variant: one of `PUBLISHED`, whose sizes are then demanded; None takes the widths, the
-            recurrence and with it the pooling from the weights themselves.
+        weights: Key → array in PyTorch's layout.
+        variant: A name in `PUBLISHED`, whose sizes the weights must have. With None, the widths and
+            the recurrence are inferred from the weights, and the pooling from the recurrence.
 
-    Raises UserError naming what is missing, extra or of another shape.
+    Returns:
+        The network and its parameters.
+
+    Raises:
+        UserError: If keys are missing or extra, or have another shape. The error names them.
     """
     module = _published(variant) if variant else _inferred(weights)
-    _account_for(weights, shapes(module), variant or "char-CNN-RNN")
+    _require_shapes(weights, shapes(module), variant or "char-CNN-RNN")
     flat = {}
     for layer, ours in layers(module.cell).items():
         kernel = np.asarray(weights[f"{layer}.weight"], np.float32)
@@ -64,7 +68,7 @@ def from_state_dict(
 
 
 def to_state_dict(module: CharCnnRnn, params: Any) -> dict[str, np.ndarray]:
-    """The inverse of `from_state_dict`, exact."""
+    """Converts parameters to a published state dict: the exact inverse of `from_state_dict`."""
     flat = traverse_util.flatten_dict(params, sep="/")
     weights = {}
     for layer, ours in layers(module.cell).items():
@@ -88,13 +92,14 @@ def _inferred(weights: Mapping[str, np.ndarray]) -> CharCnnRnn:
         raise UserError(f"These are no char-CNN-RNN weights: {', '.join(missing)} missing.")
     *features, width = (len(np.atleast_1d(weights[key])) for key in biases)
     cell = "gated" if gated else "plain"
-    # Pooling has no weights; every published plain network pools and every gated one does not.
+    # Pooling has no weights. All published plain networks pool, and all gated ones don't.
     return CharCnnRnn(width, tuple(features), cell, final_pooling=not gated)
 
 
-def _account_for(
+def _require_shapes(
     weights: Mapping[str, np.ndarray], wanted: Mapping[str, tuple[int, ...]], what: str
 ) -> None:
+    """Raises UserError, naming every difference, unless the weights have the wanted shapes."""
     found = {key: tuple(np.shape(value)) for key, value in weights.items()}
     problems = [f"{key} is missing" for key in wanted if key not in found]
     problems += [f"{key} is extra" for key in found if key not in wanted]

@@ -1,10 +1,11 @@
-"""A run's networks as the .pth files that the published PyTorch programs load."""
+"""Writes a run's networks as .pth files that the published PyTorch programs load."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -15,37 +16,39 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.game import build, load_game
 from stackgan_jax.weights import encoder_names, name_tables, weight_files
-from stackgan_jax.weights.imports import CONFIGS, new_folder
+from stackgan_jax.weights.imports import new_folder
 from stackgan_jax.weights.network_sizes import STAGE1_PREFIX
 
-# Fields of a network that StackGAN-Pytorch reads from its configuration, or that training alone
-# sees; in every other field a network must be the published one to be exported.
+# Fields that may differ from the published networks: StackGAN-Pytorch reads them from its
+# configuration, or only training uses them. All other fields must have the published values.
 _FREE_FIELDS = ("features", "condition", "residual_blocks", "truncated_init", "dtype")
 
 
-def export(
-    workdir: Path, directory: Path, averaged: bool = True, configs: Path = CONFIGS
-) -> list[Path]:
-    """Writes a run's networks as the published PyTorch programs load them.
+def export(workdir: Path, directory: Path, averaged: bool = True) -> list[Path]:
+    """Writes a run's networks in the format of the published PyTorch programs.
 
     Args:
-      workdir: of any stage, or a text encoder.
-      directory: new or empty; netG.pth and netD.pth appear in it, and encoder.pth where the run
-        has an encoder.
-      averaged: the generator's moving average, which draws better, or the one under training.
-      configs: the folder with stage1.py and stage2.py.
+        workdir: A run of any stage, or a text encoder.
+        directory: A new or empty folder for netG.pth and netD.pth, and for encoder.pth if the run
+            has an encoder.
+        averaged: Whether to write the generator's moving average, which draws better, instead of
+            the generator that is being trained.
 
-    Returns the files. Raises UserError for networks that those programs don't have.
+    Returns:
+        The files.
+
+    Raises:
+        UserError: If those programs have no such networks, or `directory` can't be written.
     """
-    files = {}
+    networks = {}
     if not _only_an_encoder(workdir):
-        files = _exported_gan(*sample.find_run(workdir), averaged, configs)
+        networks = _exported_gan(*sample.find_run(workdir), averaged)
     if text.exists(workdir):
-        files["encoder.pth"] = _exported_encoder(text.load_encoder(workdir))
-    with new_folder(directory) as made:
-        for name, arrays in files.items():
-            weight_files.write_pytorch(made / name, arrays)
-    return [directory / name for name in files]
+        networks["encoder.pth"] = _exported_encoder(text.load_encoder(workdir))
+    with new_folder(directory) as folder:
+        for name, arrays in networks.items():
+            weight_files.write_pytorch(folder / name, arrays)
+    return [directory / name for name in networks]
 
 
 def _only_an_encoder(workdir: Path) -> bool:
@@ -56,13 +59,19 @@ def _only_an_encoder(workdir: Path) -> bool:
 
 
 def _exported_gan(
-    workdir: Path, config: ConfigDict, averaged: bool, configs: Path
+    workdir: Path, config: ConfigDict, averaged: bool
 ) -> dict[str, dict[str, np.ndarray]]:
+    """Returns file name → state dict."""
     game = load_game(workdir)
+    if len(game.priors) > 1:
+        raise UserError(
+            f"StackGAN-Pytorch has two stages, and {workdir} is {config.kind}; export the runs of "
+            "its first two stages."
+        )
     networks = {"": game.generator}
     if game.priors:
         networks = {STAGE1_PREFIX: game.priors[0], "": game.generator}
-    _refuse_unpublished(config.kind, networks, game.discriminator, configs)
+    _require_published(config.kind, networks, game.discriminator)
     names = ("generator", "discriminator", "ema", "priors")
     saved = Checkpoints(workdir / "checkpoints").restore_part(names)
     generator = {"": saved["ema" if averaged else "generator"]}
@@ -76,41 +85,46 @@ def _exported_gan(
     }
 
 
-def _variables(saved: Mapping[str, Any], prefixes: Any) -> dict[str, Any]:
+def _variables(saved: Mapping[str, Any], prefixes: Iterable[str]) -> dict[str, Any]:
     kept = ("params", "batch_stats")
     return {prefix: {name: saved[prefix][name] for name in kept} for prefix in prefixes}
 
 
-def _refuse_unpublished(
-    kind: str, generators: Mapping[str, Any], discriminator: Any, configs: Path
-) -> None:
-    """Raises UserError unless the networks are StackGAN-Pytorch's, their sizes aside."""
-    stage1, stage2 = (configuration.load(configs / f"stage{n}.py", "coco") for n in (1, 2))
+def _require_published(kind: str, generators: Mapping[str, Any], discriminator: Any) -> None:
+    """Raises UserError unless the networks are StackGAN-Pytorch's, apart from their sizes."""
+    stage1, stage2 = (configuration.load(f"stage{n}.py", "coco") for n in (1, 2))
     wanted = build(stage2, [stage1]) if kind == "stage2" else build(stage1)
     pairs = [(discriminator, wanted.discriminator), (generators[""], wanted.generator)]
     if kind == "stage2":
         pairs.append((generators[STAGE1_PREFIX], wanted.priors[0]))
     different = [
-        f"{field.name}={getattr(own, field.name)}"
+        f"{name}={value}"
         for own, published_one in pairs
-        for field in dataclasses.fields(own)
-        if field.name not in (*_FREE_FIELDS, "parent", "name")
-        and getattr(own, field.name) != getattr(published_one, field.name)
+        for name, value in _settings(own).items()
+        if value != _settings(published_one)[name]
     ]
     if different:
         raise UserError(
-            "StackGAN-Pytorch has no such networks: it has those of the COCO configs alone, and "
-            f"these have {', '.join(sorted(set(different)))}."
+            "StackGAN-Pytorch has only the networks of the COCO configs, and these networks have "
+            f"{', '.join(sorted(set(different)))}; train with --config=configs/stage1.py:coco and "
+            "stage2.py:coco to export."
         )
 
 
+def _settings(network: nn.Module) -> dict[str, Any]:
+    """Returns the fields of a network and its layers that must have the published values."""
+    fields = {field.name: getattr(network, field.name) for field in dataclasses.fields(network)}
+    fields |= vars(fields.pop("options"))
+    return {name: fields[name] for name in fields.keys() - {*_FREE_FIELDS, "parent", "name"}}
+
+
 def _exported_encoder(encoder: text.Encoder) -> dict[str, np.ndarray]:
-    """A state dict that embeds as the encoder does: its normalisation goes into the last layer."""
+    """Returns a state dict with the same embeddings: the last layer includes the normalisation."""
     module = getattr(encoder, "module", None)
     if not isinstance(module, CharCnnRnn) or module.final_pooling == (module.cell == "gated"):
         raise UserError(
-            f"The text encoder {encoder.name} has no published PyTorch form: there a plain "
-            "recurrence pools the third convolution and a gated one doesn't."
+            f"The text encoder {encoder.name} has no published PyTorch form; the published "
+            "char-CNN-RNNs pool the third convolution with cell=plain and don't with cell=gated."
         )
     weights = encoder_names.to_state_dict(module, encoder.params)
     scale = np.float32(encoder.scale)

@@ -1,10 +1,8 @@
-"""Runs made of published weights, which draw and go on training."""
+"""Makes runs of published weights. Such a run draws and can be trained further."""
 
 import contextlib
 import dataclasses
-import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from ml_collections import ConfigDict
 from stackgan_jax import text
 from stackgan_jax.models.char_cnn_rnn import CharCnnRnn
 from stackgan_jax.models.image_tower import ImageTower
-from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime import configuration, files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import CharCnnRnnEncoder
 from stackgan_jax.training import gan
@@ -26,12 +24,12 @@ from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.game import build
 from stackgan_jax.training.joint_embedding import EmbeddingState, JointEmbedding
 from stackgan_jax.weights import encoder_names, weight_files
+from stackgan_jax.weights.network_sizes import Sizes
 from stackgan_jax.weights.recognition import Weights
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-# The data set whose settings each program was published with (the first) or has as well.
+# The data sets whose settings each program was published with. The first is the default.
 PUBLISHED_DATASETS = {"pytorch": ("coco",), "tensorflow": ("birds", "flowers")}
-# What an import takes from the config of a data set that the program wasn't published for.
+# For any other data set, these fields come from that data set's config, the rest from the default.
 _OF_THE_DATASET = ("name", "dataset", "data", "text_encoder", "stage1")
 
 
@@ -40,10 +38,10 @@ class Imported:
     """A run made of published weights.
 
     Attributes:
-      config: the run's.
-      base: the config without the sizes that the weights decided.
-      parameters: part → how many numbers are trained in it.
-      fresh_discriminator: whether there was none to import.
+        config: The run's config.
+        base: The same config before the sizes of the weights were filled in.
+        parameters: Part of the weights → its number of trained parameters.
+        fresh_discriminator: Whether the discriminator is new because none was imported.
     """
 
     config: ConfigDict
@@ -58,24 +56,23 @@ def import_gan(
     dataset: str = "",
     encoder: text.Encoder | None = None,
     step: int = 0,
-    configs: Path = CONFIGS,
 ) -> Imported:
-    """Makes `workdir` a run that stands at `step`, with the optimisers fresh.
+    """Makes `workdir` a run of the given weights, with fresh optimisers.
 
     Args:
-      weights: from `published_networks.recognise`.
-      workdir: new or empty; it appears whole or not at all.
-      dataset: to go on with; "" for the published one.
-      encoder: of sentences; kept in the run.
-      step: how many steps the weights have been trained, which places the learning rate.
-      configs: the folder with stage1.py and stage2.py.
+        weights: The weights, from `recognition.recognise`.
+        workdir: A new or empty folder. It is written whole or not at all.
+        dataset: The data set to train with; "" for the published one.
+        encoder: A text encoder to keep in the run; None for none.
+        step: How many steps the weights were trained. The run and its learning rate continue there.
 
-    Raises UserError when the weights aren't those of the networks, or the workdir can't be made.
+    Raises:
+        UserError: If the weights don't fit the networks, or `workdir` can't be written.
     """
     if encoder is not None:
         text.require_width(encoder, weights.text)
-    base = _config(weights.source, weights.stage, dataset, configs)
-    config, stage1_config = _sized(weights, base, dataset, configs)
+    base = _config(weights.source, weights.stage, dataset)
+    config, stage1_config = _sized(weights, base, dataset)
     game = build(config, [stage1_config] if stage1_config else [])
     networks = {"generator": game.generator, "discriminator": game.discriminator}
     if stage1_config is not None:
@@ -83,22 +80,29 @@ def import_gan(
         networks["stage1_discriminator"] = build(stage1_config).discriminator
     variables = weights.variables(networks)
     state = _state(game, variables, weights.text, config.seed, step)
-    with new_folder(workdir) as made:
-        configuration.write(made / "config.json", config)
+    with new_folder(workdir) as folder:
+        configuration.write(folder / "config.json", config)
         if stage1_config is not None:
-            configuration.write(made / "stage1.json", stage1_config)
+            configuration.write(folder / "stage1.json", stage1_config)
         if encoder is not None:
-            text.save_encoder(encoder, made / text.DIRECTORY)
-        _save(made, config, step, state)
+            text.save_encoder(encoder, folder / text.DIRECTORY)
+        _save(folder, config, step, state)
     counts = {part: _count(found["params"]) for part, found in variables.items()}
     return Imported(config, base, counts, fresh_discriminator="discriminator" not in variables)
 
 
-def import_encoder(
-    encoder: CharCnnRnnEncoder, workdir: Path, dataset: str = "", configs: Path = CONFIGS
-) -> Imported:
-    """Makes `workdir` a text encoder's run at step 0, its image tower fresh; raises as above."""
-    base = configuration.load(configs / "text_encoder.py", dataset or "birds")
+def import_encoder(encoder: CharCnnRnnEncoder, workdir: Path, dataset: str = "") -> Imported:
+    """Makes `workdir` a run of a text encoder at step 0, with a fresh image tower.
+
+    Args:
+        encoder: The encoder, from `read_encoder`.
+        workdir: A new or empty folder. It is written whole or not at all.
+        dataset: The data set to train with; "" for birds.
+
+    Raises:
+        UserError: If `workdir` can't be written.
+    """
+    base = configuration.load("text_encoder.py", dataset or "birds")
     config = base.copy_and_resolve_references()
     module = encoder.module
     config.text.update(
@@ -107,6 +111,16 @@ def import_encoder(
         cell=module.cell,
         final_pooling=module.final_pooling,
     )
+    state = _encoder_state(config, encoder.params)
+    with new_folder(workdir) as folder:
+        configuration.write(folder / "config.json", config)
+        text.save_encoder(encoder, folder / text.DIRECTORY)
+        _save(folder, config, 0, state)
+    return Imported(config, base, {"text encoder": _count(encoder.params)})
+
+
+def _encoder_state(config: ConfigDict, params: Any) -> EmbeddingState:
+    """Returns the state of the joint embedding with an imported encoder and the rest fresh."""
     joint = JointEmbedding(
         text=CharCnnRnn(**config.text),
         image=ImageTower(width=config.text.width, **config.image),
@@ -118,17 +132,17 @@ def import_encoder(
         fresh = joint.init(key)
         return fresh.replace(params={"image": fresh.params["image"]})
 
+    # Under jit, the text parameters are not computed, because they are not returned.
     state = jax.jit(image_tower_only)(jax.random.key(config.seed))
-    state = state.replace(params=state.params | {"text": encoder.params})
-    with new_folder(workdir) as made:
-        configuration.write(made / "config.json", config)
-        text.save_encoder(encoder, made / text.DIRECTORY)
-        _save(made, config, 0, state)
-    return Imported(config, base, {"text encoder": _count(encoder.params)})
+    return state.replace(params=state.params | {"text": params})
 
 
 def read_encoder(path: str | Path) -> CharCnnRnnEncoder:
-    """The encoder in a published file, PyTorch's or Lua Torch's; raises UserError on others."""
+    """Reads a published encoder from a PyTorch or Lua Torch file.
+
+    Raises:
+        UserError: If the file holds no char-CNN-RNN encoder.
+    """
     weights, final_pooling = weight_files.read_encoder(path)
     try:
         module, params = encoder_names.from_state_dict(weights)
@@ -139,9 +153,9 @@ def read_encoder(path: str | Path) -> CharCnnRnnEncoder:
     return CharCnnRnnEncoder.create(module, params)
 
 
-def _config(source: str, stage: int, dataset: str, configs: Path) -> ConfigDict:
-    """The published config, with the data of another data set where that is asked for."""
-    file = configs / f"stage{stage}.py"
+def _config(source: str, stage: int, dataset: str) -> ConfigDict:
+    """Returns the published config of a stage, with the data of `dataset` if that is another."""
+    file = f"stage{stage}.py"
     published_for = PUBLISHED_DATASETS[source]
     dataset = dataset or published_for[0]
     if dataset in published_for:
@@ -155,34 +169,38 @@ def _config(source: str, stage: int, dataset: str, configs: Path) -> ConfigDict:
 
 
 def _sized(
-    weights: Weights, base: ConfigDict, dataset: str, configs: Path
+    weights: Weights, base: ConfigDict, dataset: str
 ) -> tuple[ConfigDict, ConfigDict | None]:
-    """The config with the sizes of the weights, and Stage I's where this is Stage II."""
-
-    def fit(config: ConfigDict, generator: str, discriminator: str) -> ConfigDict:
-        config = config.copy_and_resolve_references()
-        own = weights.sizes[generator].fields
-        config.generator.update(own)
-        # A fresh discriminator is half as wide as the generator, as the published ones are.
-        fresh = {"features": max(own["features"] // 2, 1), "condition": own["condition"]}
-        judge = weights.sizes.get(discriminator)
-        config.discriminator.update(judge.fields if judge else fresh)
-        config.training.z_features = weights.noise
-        return config
-
-    config = fit(base, "generator", "discriminator")
+    """Returns the config with the sizes of the weights, and for Stage II that of Stage I too."""
+    sizes = weights.sizes
+    config = _with_sizes(base, sizes["generator"], sizes.get("discriminator"), weights.noise)
     if weights.stage == 1:
-        if "discriminator" not in weights.sizes:
+        if "discriminator" not in sizes:
             config.discriminator.size = config.generator.size
         return config, None
-    stage1_base = _config(weights.source, 1, dataset, configs)
-    return config, fit(stage1_base, "stage1", "stage1_discriminator")
+    stage1 = _config(weights.source, 1, dataset)
+    discriminator = sizes.get("stage1_discriminator")
+    return config, _with_sizes(stage1, sizes["stage1"], discriminator, weights.noise)
+
+
+def _with_sizes(
+    config: ConfigDict, generator: Sizes, discriminator: Sizes | None, noise: int
+) -> ConfigDict:
+    """Returns a copy of a config with the given sizes."""
+    config = config.copy_and_resolve_references()
+    own = generator.fields
+    config.generator.update(own)
+    # A fresh discriminator is half as wide as the generator, like the published ones.
+    fresh = {"features": max(own["features"] // 2, 1), "condition": own["condition"]}
+    config.discriminator.update(discriminator.fields if discriminator else fresh)
+    config.training.z_features = noise
+    return config
 
 
 def _state(
     game: gan.Gan, variables: Mapping[str, Any], text_width: int, seed: int, step: int
 ) -> gan.GanState:
-    """The imported networks with fresh optimisers, whose schedules stand at `step`."""
+    """Returns the imported networks with fresh optimisers, whose schedules stand at `step`."""
 
     def fresh_discriminator(key: jax.Array) -> dict[str, Any]:
         net = game.init(key, text_width).discriminator
@@ -190,7 +208,7 @@ def _state(
 
     discriminator = variables.get("discriminator")
     if discriminator is None:
-        # Compiled, what isn't returned isn't drawn.
+        # Under jit, the generator is not computed, because it is not returned.
         discriminator = jax.jit(fresh_discriminator)(jax.random.key(seed))
     priors = (variables["stage1"],) if "stage1" in variables else ()
     state = game.start(variables["generator"], discriminator, priors)
@@ -202,7 +220,7 @@ def _state(
 
 
 def _at(net: gan.Net, step: int) -> gan.Net:
-    """The learning rate's schedule moved to `step`; Adam's own count stays, its moments are new."""
+    """Moves the learning rate's schedule to `step`. Adam's own count stays: its moments are new."""
 
     def of_the_schedule(path: tuple, _: Any) -> bool:
         return getattr(path[-1], "tuple_name", "") == "ScaleByScheduleState"
@@ -213,7 +231,8 @@ def _at(net: gan.Net, step: int) -> gan.Net:
 
 
 def _save(workdir: Path, config: ConfigDict, step: int, state: Any) -> None:
-    # Fresh moments are zeros, which take no room; the rest shrinks by less than a tenth.
+    """Writes the checkpoint; raises UserError first if the disk has too little space."""
+    # Fresh moments are zeros, which take no space. Compression saves less than a tenth of the rest.
     needed = 0.9 * sum(leaf.nbytes for leaf in jax.tree.leaves(state) if np.any(leaf))
     free = shutil.disk_usage(workdir).free
     if free < needed:
@@ -228,19 +247,19 @@ def _save(workdir: Path, config: ConfigDict, step: int, state: Any) -> None:
 
 @contextlib.contextmanager
 def new_folder(directory: Path) -> Iterator[Path]:
-    """A folder to write in, which becomes `directory` at the end, or nothing does."""
+    """Yields a folder to write in, which becomes `directory` at the end.
+
+    If the block raises, nothing is written.
+
+    Raises:
+        UserError: If `directory` is not empty, or can't be written.
+    """
     directory = Path(directory).absolute()
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UserError(f"{directory} already holds something; give a new folder.")
+        raise UserError(f"{directory} exists and is not an empty folder; give a new folder.")
     try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        try:
-            yield made
-            made.chmod(0o755)
-            os.replace(made, directory)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        with files.replacing_folder(directory) as folder:
+            yield folder
     except OSError as error:
         raise UserError(
             f"{directory} can't be written: {error.strerror or error}; free space, or choose "

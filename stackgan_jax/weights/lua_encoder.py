@@ -1,8 +1,9 @@
-"""The char-CNN-RNN encoders as Lua Torch saved them: a graph of modules → a published state dict.
+"""Finds the weights of a char-CNN-RNN encoder in the graph of modules that Lua Torch saved.
 
 The graphs are those of HybridCNN.lua, HybridCNNLong.lua, FixedRNN.lua and FixedGRU.lua (Reed et
-al., CVPR and ICML 2016). What a layer is for is read off the graph, not off its place in the file:
-an nngraph node's data holds its `module` and, in `mapindex`, the data of its inputs in order.
+al., CVPR and ICML 2016). The role of a layer is inferred from the graph, not from its position in
+the file. The data of an nngraph node holds its `module` and, in `mapindex`, the data of its inputs
+in order.
 """
 
 from typing import Any
@@ -18,10 +19,17 @@ _POOLED = [*_CONVOLUTION, "nn.TemporalMaxPooling"]
 
 
 def state_dict(saved: Any) -> tuple[dict[str, np.ndarray], bool]:
-    """What `torch7.load` gave → weights under the published PyTorch names, and `final_pooling`.
+    """Converts the content of a Lua Torch file.
 
-    saved: the encoder, or a table with the encoder in protos.enc_doc, as they were trained. Raises
-    ValueError saying what is not as in those encoders.
+    Args:
+        saved: The value of `torch7.load`: the encoder, or a table with the encoder in
+            protos.enc_doc, as training saved it.
+
+    Returns:
+        The weights under the published PyTorch names, and `final_pooling`.
+
+    Raises:
+        ValueError: If it differs from those encoders. The error says where.
     """
     chain = _modules_to_the_end(_encoder(saved))
     kinds = [module.kind for module in chain]
@@ -34,7 +42,7 @@ def state_dict(saved: Any) -> tuple[dict[str, np.ndarray], bool]:
 
 
 def _encoder(saved: Any) -> Object:
-    """The encoder's graph, out of the checkpoint that training left where it is one."""
+    """Returns the encoder's graph, taken from the checkpoint of a training if `saved` is one."""
     if isinstance(saved, Table):
         protos = saved.get("protos")
         saved = protos.get("enc_doc") if isinstance(protos, Table) else None
@@ -50,7 +58,7 @@ def _kind(value: Any) -> str:
 
 
 def _modules_to_the_end(graph: Object) -> list[Object]:
-    """The modules of a graph that is one chain, in running order, nn.Identity left out."""
+    """Returns the modules of a graph that is a chain, in running order, without nn.Identity."""
     modules = []
     node = graph["outnode"]["data"]
     for _ in range(len(graph["forwardnodes"] or ())):
@@ -58,7 +66,7 @@ def _modules_to_the_end(graph: Object) -> list[Object]:
         if not inputs:
             break
         if len(inputs) > 1:
-            raise ValueError("its graph is no chain of modules")
+            raise ValueError("its graph is not a chain of modules")
         (node,) = inputs
         if node.get("module") is not None:
             modules.append(node["module"])
@@ -66,24 +74,26 @@ def _modules_to_the_end(graph: Object) -> list[Object]:
 
 
 def _inputs(data: Table) -> list[Table]:
+    """Returns the data of a node's inputs in order."""
     return (data.get("mapindex") or Table()).items_in_order()
 
 
 def _convolutions(network: Object) -> tuple[dict[str, np.ndarray], bool]:
+    """Returns the weights of the three convolutions, and whether the third is pooled."""
     modules = network["modules"].items_in_order()
     kinds = [module.kind for module in modules]
     final_pooling = kinds == 3 * _POOLED
     if not final_pooling and kinds != 2 * _POOLED + _CONVOLUTION:
         raise ValueError(f"its convolutional part is {', '.join(kinds)}")
-    _expect(modules[1::3], threshold=THRESHOLD, val=0)
-    _expect(modules[2:6:3], kW=3, dW=3)
-    _expect(modules[8:], kW=3, dW=2)
-    _expect(modules[::3], kW=TAPS, dW=1)
+    _require_settings(modules[1::3], threshold=THRESHOLD, val=0)
+    _require_settings(modules[2:6:3], kW=3, dW=3)
+    _require_settings(modules[8:], kW=3, dW=2)
+    _require_settings(modules[::3], kW=TAPS, dW=1)
     weights = {}
     features = len(ALPHABET)
     for number, module in enumerate(modules[::3], start=1):
         weights |= _named(f"conv{number}", module)
-        # [out, taps * in], the taps outermost → PyTorch's [out, in, taps].
+        # Lua Torch: [out, taps * in] with taps as the outer axis. PyTorch: [out, in, taps].
         kernel = weights[f"conv{number}.weight"]
         if kernel.ndim != 2 or kernel.shape[1] != TAPS * features:
             raise ValueError(f"conv{number} has weights {kernel.shape} on {features} features")
@@ -93,7 +103,8 @@ def _convolutions(network: Object) -> tuple[dict[str, np.ndarray], bool]:
     return weights, final_pooling
 
 
-def _expect(modules: list[Object], **settings: float) -> None:
+def _require_settings(modules: list[Object], **settings: float) -> None:
+    """Raises ValueError unless all modules have these settings."""
     for module in modules:
         for name, value in settings.items():
             if not np.isclose(module[name] if module[name] is not None else np.nan, value):
@@ -101,7 +112,7 @@ def _expect(modules: list[Object], **settings: float) -> None:
 
 
 def _recurrence(graph: Object) -> dict[str, np.ndarray]:
-    """Weights of the plain or the gated recurrence, whose steps are unrolled in the graph."""
+    """Returns the weights of a plain or gated recurrence, whose steps are unrolled in the graph."""
     nodes = [node["data"] for node in graph["forwardnodes"].items_in_order()]
     readers: dict[Table, list[Table]] = {}
     for node in nodes:
@@ -123,7 +134,7 @@ def _recurrence(graph: Object) -> dict[str, np.ndarray]:
 
 
 def _linear(module: Any) -> Object | None:
-    """The nn.Linear that a module is or, alone, contains."""
+    """Returns a module that is an nn.Linear, or the only one that it contains; else None."""
     if isinstance(module, Object) and module.kind == "nn.Sequential":
         inside = module["modules"].items_in_order()
         module = inside[0] if len(inside) == 1 else None
@@ -131,14 +142,19 @@ def _linear(module: Any) -> Object | None:
 
 
 def _role(node: Table, readers: dict[Table, list[Table]]) -> str:
-    """rnn.{i2h,h2h}{,_update,_reset}, by what the layer reads and what becomes of its output."""
+    """Returns rnn.{i2h,h2h}{,_update,_reset}, inferred from the layer's input and its readers.
+
+    Args:
+        node: The layer's node.
+        readers: Node → the nodes that read its output.
+    """
     side = "i2h" if [_module_kind(read) for read in _inputs(node)] == ["nn.Identity"] else "h2h"
     (activation,) = readers.get(node, [Table()])
     if _module_kind(activation) == "nn.CAddTable":
         (activation,) = readers.get(activation, [Table()])
     if _module_kind(activation) != "nn.Sigmoid":
         return f"rnn.{side}"
-    # (1 - update) weighs the last state.
+    # Only the update gate is also read as (1 - update), the weight of the last state.
     update = "nn.MulConstant" in map(_module_kind, readers.get(activation, []))
     return f"rnn.{side}_{'update' if update else 'reset'}"
 
@@ -148,6 +164,7 @@ def _module_kind(node: Table) -> str:
 
 
 def _named(name: str, layer: Object) -> dict[str, np.ndarray]:
+    """Returns the weight and the bias of a layer under a PyTorch name."""
     for field in ("weight", "bias"):
         if not isinstance(layer[field], np.ndarray):
             raise ValueError(f"{layer.kind} has no {field}")

@@ -1,21 +1,27 @@
-"""Name tables: the variables of the two published programs ↔ our parameters (sec. 3.5).
+"""Converts variables of the two published GAN programs to ours, and ours to PyTorch's.
 
-A network's layers are listed once, in the order in which they run; each program names that list in
-its own manner. Arrays are NumPy's, of the layout of the program that they come from.
+A network's layers are listed once, in `layer_order`. Each program names that list in its own way.
+Arrays are NumPy arrays in the layout of the program that they belong to.
 """
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from stackgan_jax.models import stage1, stage2
 from stackgan_jax.models.discriminator import Discriminator
 from stackgan_jax.models.layers import doublings
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.weights.layer_order import Path, layers, leaves
 
-# Our leaves, by their name, as the last part of theirs.
+Arrays = Mapping[str, np.ndarray]
+# Our name of an array → the last part of its published name.
 _PYTORCH_LEAVES = {
     "kernel": "weight",
     "scale": "weight",
@@ -28,51 +34,138 @@ _TENSORFLOW_LEAVES = {
     "dense": {"kernel": "Matrix", "bias": "bias"},
     "norm": {"scale": "gamma", "bias": "beta", "mean": "mean", "var": "variance"},
 }
-# What optimisers and moving averages keep beside the weights.
+# Arrays of optimisers and moving averages, which are ignored.
 _PYTORCH_BOOKKEEPING = re.compile(r"(^|\.)num_batches_tracked$")
 _TENSORFLOW_BOOKKEEPING = re.compile(
     r"(/Adam(_\d+)?|/biased|/local_step|^beta[12]_power(_\d+)?|(^|/)global_step)$"
 )
 
 
-def from_pytorch(arrays, networks):
-    """A state dict of StackGAN-Pytorch → our variables.
+class Row(NamedTuple):
+    """One array in a name table.
 
-    `networks`: by the prefix of its keys, each network in the file: {"": stage1.Generator(…)}, or
-    {"": stage2.Generator(…), "STAGE1_G.": stage1.Generator(…)}. → by the same prefixes
-    {"params", "batch_stats"}. UserError names every missing, extra and mis-shaped array.
+    Attributes:
+        name: Its name in the published program.
+        path: Its path in our variables, beginning with "params" or "batch_stats".
+        kind: The kind of its layer, as in `layer_order.Layer`.
     """
-    return _read(arrays, networks, _pytorch_table, _from_pytorch_layout, _PYTORCH_BOOKKEEPING)
+
+    name: str
+    path: Path
+    kind: str
 
 
-def from_tensorflow(arrays, networks):
-    """The variables of a checkpoint of the TensorFlow program → ours.
+def from_pytorch(arrays: Arrays, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Converts a state dict of StackGAN-Pytorch.
 
-    `networks` by scope: "g_net", "d_net" and, of Stage II, "hr_g_net", "hr_d_net". → by scope
-    {"params", "batch_stats"}. UserError names every missing, extra and mis-shaped variable.
+    Args:
+        arrays: Key → array.
+        networks: Prefix of the keys → network, for each network in the file:
+            {"": stage1.Generator(…)}, or
+            {"": stage2.Generator(…), "STAGE1_G.": stage1.Generator(…)}.
+
+    Returns:
+        Prefix → {"params", "batch_stats"}.
+
+    Raises:
+        UserError: If arrays are missing, unknown or mis-shaped. The error names them.
     """
-    keep = lambda array, kind: array
-    return _read(arrays, networks, _tensorflow_table, keep, _TENSORFLOW_BOOKKEEPING)
+    arrays = _without(arrays, _PYTORCH_BOOKKEEPING)
+    rows = {prefix: pytorch_rows(prefix, network) for prefix, network in networks.items()}
+    return _read(arrays, networks, rows, _from_pytorch_layout)
 
 
-def to_pytorch(variables, networks):
-    """The inverse of `from_pytorch`: variables by prefix → {key: array}."""
-    return _write(variables, networks, _pytorch_table, _to_pytorch_layout)
+def from_tensorflow(arrays: Arrays, networks: Mapping[str, nn.Module]) -> dict[str, Any]:
+    """Converts the variables of a checkpoint of the TensorFlow program.
+
+    Args:
+        arrays: Name → array.
+        networks: Scope → network, for each network in the file. The scopes are "g_net" and "d_net",
+            and for Stage II also "hr_g_net" and "hr_d_net".
+
+    Returns:
+        Scope → {"params", "batch_stats"}.
+
+    Raises:
+        UserError: If variables are missing, unknown or mis-shaped. The error names them.
+    """
+    arrays = _without(arrays, _TENSORFLOW_BOOKKEEPING)
+    rows = {scope: tensorflow_rows(scope, network) for scope, network in networks.items()}
+    return _read(arrays, networks, rows, lambda array, kind: array)
 
 
-def to_tensorflow(variables, networks):
-    """The inverse of `from_tensorflow`: variables by scope → {name: array}."""
-    return _write(variables, networks, _tensorflow_table, lambda array, kind: array)
+def to_pytorch(
+    variables: Mapping[str, Any], networks: Mapping[str, nn.Module]
+) -> dict[str, np.ndarray]:
+    """Converts variables to a state dict of StackGAN-Pytorch: the inverse of `from_pytorch`.
+
+    Args:
+        variables: Prefix → {"params", "batch_stats"}.
+        networks: Prefix → network.
+
+    Returns:
+        Key → array.
+
+    Raises:
+        UserError: If StackGAN-Pytorch has no such networks.
+    """
+    arrays = {}
+    for prefix, network in networks.items():
+        ours = traverse_util.flatten_dict(variables[prefix])
+        for name, path, kind in pytorch_rows(prefix, network):
+            array = _to_pytorch_layout(np.asarray(ours.pop(path)), kind)
+            arrays[name] = np.ascontiguousarray(array)
+        if ours:
+            names = ", ".join("/".join(path) for path in ours)
+            raise UserError(f"The published {prefix or 'network'} has no place for {names}.")
+    return arrays
 
 
-def _read(arrays, networks, table, layout, bookkeeping):
-    arrays = {name: array for name, array in arrays.items() if not bookkeeping.search(name)}
-    rows = {part: table(part, network) for part, network in networks.items()}
-    expected = {row[0] for part in rows.values() for row in part}
+def pytorch_rows(prefix: str, network: nn.Module) -> list[Row]:
+    """Returns the name table of a network in StackGAN-Pytorch.
+
+    Raises:
+        UserError: If StackGAN-Pytorch has no such network.
+    """
+    return [
+        Row(f"{prefix}{name}.{_PYTORCH_LEAVES[path[-1]]}", path, layer.kind)
+        for layer, name in zip(layers(network), _pytorch_names(network), strict=True)
+        for path in leaves(layer, network)
+    ]
+
+
+def tensorflow_rows(scope: str, network: nn.Module) -> list[Row]:
+    """Returns the name table of a network in the TensorFlow program."""
+    counts = {"conv": 0, "dense": 0, "norm": 0}
+    rows = []
+    for layer in layers(network):
+        kind = layer.kind.removesuffix("_grid")
+        if layer.kind == "norm_grid":
+            name = "fc_batch_norm/batch_norm"
+        else:
+            name = _tensorflow_name(kind, counts[kind])
+            counts[kind] += 1
+        for path in leaves(layer, network):
+            leaf = _TENSORFLOW_LEAVES[kind][path[-1]]
+            rows.append(Row(f"{scope}/{name}/{leaf}", path, layer.kind))
+    return rows
+
+
+def _without(arrays: Arrays, bookkeeping: re.Pattern) -> dict[str, np.ndarray]:
+    return {name: array for name, array in arrays.items() if not bookkeeping.search(name)}
+
+
+def _read(
+    arrays: Arrays,
+    networks: Mapping[str, nn.Module],
+    rows: Mapping[str, Sequence[Row]],
+    layout: Callable[[np.ndarray, str], np.ndarray],
+) -> dict[str, Any]:
+    """Returns part → {"params", "batch_stats"}, or raises UserError with every problem."""
+    expected = {row.name for part in rows.values() for row in part}
     problems = [f"{name} is missing" for name in sorted(expected - set(arrays))]
     problems += [f"{name} is not known" for name in sorted(set(arrays) - expected)]
-    if problems:
-        raise UserError(_complaint(problems))
+    _require_none(problems)
     result = {}
     for part, network in networks.items():
         ours = {path: layout(np.asarray(arrays[name]), kind) for name, path, kind in rows[part]}
@@ -82,129 +175,31 @@ def _read(arrays, networks, table, layout, bookkeeping):
             for name, path, _ in rows[part]
             if ours[path].shape != shapes[path]
         ]
-        result[part] = _nest(ours)
-    if problems:
-        raise UserError(_complaint(problems))
+        result[part] = traverse_util.unflatten_dict(ours)
+    _require_none(problems)
     return result
 
 
-def _write(variables, networks, table, layout):
-    arrays = {}
-    for part, network in networks.items():
-        ours = _flatten(variables[part])
-        for name, path, kind in table(part, network):
-            arrays[name] = np.ascontiguousarray(layout(np.asarray(ours.pop(path)), kind))
-        if ours:
-            names = ", ".join("/".join(path) for path in ours)
-            raise UserError(f"The published {part or 'network'} has no place for {names}.")
-    return arrays
+def _require_none(problems: Sequence[str]) -> None:
+    if problems:
+        shown = "; ".join(problems[:10]) + ("; …" if len(problems) > 10 else "")
+        raise UserError(
+            f"The weights don't fit this network ({len(problems)} differences): {shown}."
+        )
 
 
-def _complaint(problems):
-    shown = "; ".join(problems[:10]) + ("; …" if len(problems) > 10 else "")
-    return f"The weights don't fit this network ({len(problems)} differences): {shown}."
-
-
-def _pytorch_table(prefix, network):
-    """Rows (their key, our path, kind of layer) of a network of StackGAN-Pytorch."""
-    rows = []
-    for (path, kind), name in zip(_layers(network), _pytorch_names(network), strict=True):
-        for collection, leaf in _leaves(path, kind, network):
-            key = f"{prefix}{name}.{_PYTORCH_LEAVES[leaf]}"
-            rows.append((key, (collection, *path, leaf), kind))
-    return rows
-
-
-def _tensorflow_table(scope, network):
-    """Rows (their name, our path, kind of layer): prettytensor counts each kind of layer."""
-    counts = {"conv": 0, "dense": 0, "norm": 0}
-    rows = []
-    for path, kind in _layers(network):
-        base = kind.removesuffix("_grid")
-        if kind == "norm_grid":
-            name = "fc_batch_norm/batch_norm"
-        else:
-            number = f"_{counts[base]}" if counts[base] else ""
-            counts[base] += 1
-            name = {
-                "conv": f"custom_conv2d{number}/custom_conv2d{number}",
-                "dense": f"custom_fully_connected{number}/Linear",
-                "norm": f"conv_batch_norm{number}/conv_batch_norm{number}",
-            }[base]
-        for collection, leaf in _leaves(path, kind, network):
-            full_name = f"{scope}/{name}/{_TENSORFLOW_LEAVES[base][leaf]}"
-            rows.append((full_name, (collection, *path, leaf), kind))
-    return rows
-
-
-def _leaves(path, kind, network):
-    """(collection, name) of every array of a layer."""
-    if kind.startswith("norm"):
-        names = (("params", "scale"), ("params", "bias"))
-        return (*names, ("batch_stats", "mean"), ("batch_stats", "var"))
-    biased = {
-        "dense": True,
-        "dense_grid": getattr(network, "dense_bias", False),
-        "conv": path[-2:] == ("logit", "conv") or path == ("alone", "conv"),
-    }[kind]
-    if kind == "conv" and biased:
-        biased = network.logit_bias
-    return (("params", "kernel"), *((("params", "bias"),) if biased else ()))
-
-
-def _layers(network):
-    """(path, kind) of every layer in running order; "…_grid" are those of the 4x4 start."""
+def _tensorflow_name(kind: str, count: int) -> str:
+    """Returns the name of the layer number `count` of a kind; prettytensor counts each kind."""
+    number = f"_{count}" if count else ""
     return {
-        stage1.Generator: _stage1_generator,
-        stage2.Generator: _stage2_generator,
-        Discriminator: _discriminator,
-    }[type(network)](network)
+        "conv": f"custom_conv2d{number}/custom_conv2d{number}",
+        "dense": f"custom_fully_connected{number}/Linear",
+        "norm": f"conv_batch_norm{number}/conv_batch_norm{number}",
+    }[kind]
 
 
-def _block(*path, normalise=True):
-    layers = [((*path, "conv"), "conv")]
-    return [*layers, ((*path, "norm"), "norm")] if normalise else layers
-
-
-def _bottleneck(name):
-    return [layer for part in ("reduce", "middle", "expand") for layer in _block(name, part)]
-
-
-def _stage1_generator(network):
-    layers = [(("conditioning", "dense"), "dense"), (("dense",), "dense_grid")]
-    layers += [(("norm",), "norm_grid")]
-    layers += _bottleneck("residual4") if network.residual else []
-    times = doublings(network.size)
-    for i in range(1, times if network.image_upsamples else times + 1):
-        layers += _block(f"up{4 << i}")
-        layers += _bottleneck("residual8") if network.residual and i == 1 else []
-    return [*layers, (("image",), "conv")]
-
-
-def _stage2_generator(network):
-    layers = [(("conditioning", "dense"), "dense"), *_block("encode", normalise=False)]
-    layers += _block("down2") + _block("down4") + _block("joint")
-    for i in range(network.residual_blocks):
-        layers += _block(f"residual{i}", "first") + _block(f"residual{i}", "second")
-    for i in range(4):
-        layers += _block(f"up{i}")
-    return [*layers, (("image",), "conv")]
-
-
-def _discriminator(network):
-    layers = []
-    for i in range(doublings(network.size)):
-        layers += _block(f"down_{i}", normalise=i > 0)
-    if network.reduce_kernel:
-        layers += _block("reduce_0") + _block("reduce_1")
-    layers += _bottleneck("residual4") if network.residual else []
-    layers += [(("pair", "projection"), "dense")] if network.project else []
-    layers += [*_block("pair", "joint"), (("pair", "logit", "conv"), "conv")]
-    return layers + ([(("alone", "conv"), "conv")] if network.unconditional_head else [])
-
-
-def _pytorch_names(network):
-    """The module that each of `_layers` is in StackGAN-Pytorch; UserError if it has no such one."""
+def _pytorch_names(network: nn.Module) -> list[str]:
+    """Returns the module of each of `layers(network)` in StackGAN-Pytorch; raises UserError."""
     if getattr(network, "residual", False) or getattr(network, "project", False):
         raise UserError(
             "StackGAN-Pytorch has no such network: its generators and discriminators are those "
@@ -230,16 +225,16 @@ def _pytorch_names(network):
     return names + ["get_uncond_logits.outlogits.0"] * network.unconditional_head
 
 
-def _from_pytorch_layout(array, kind):
+def _from_pytorch_layout(array: np.ndarray, kind: str) -> np.ndarray:
     if kind == "conv" and array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if kind.endswith("_grid") and array.size and len(array) % 16 == 0:
-        # Their 4x4 start is [c, 4, 4], ours [4, 4, c].
+        # The 4x4 start is [c, 4, 4] in PyTorch and [4, 4, c] here.
         array = array.reshape(-1, 16, *array.shape[1:]).swapaxes(0, 1).reshape(array.shape)
     return array.T
 
 
-def _to_pytorch_layout(array, kind):
+def _to_pytorch_layout(array: np.ndarray, kind: str) -> np.ndarray:
     if kind == "conv" and array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
     array = array.T
@@ -248,8 +243,13 @@ def _to_pytorch_layout(array, kind):
     return array
 
 
-def _shapes(network, ours):
-    """The shape of every array of `network`, for the text and noise widths that `ours` shows."""
+def _shapes(network: nn.Module, ours: Mapping[Path, np.ndarray]) -> dict[Path, tuple[int, ...]]:
+    """Returns the shape of every array of `network`.
+
+    Args:
+        network: The network.
+        ours: Its arrays by path. They determine the widths of the text embedding and the noise.
+    """
     inputs = lambda *path: (*ours["params", *path, "kernel"].shape, 0)[0]
     zeros = lambda *shape: jnp.zeros((2, *shape))
     if isinstance(network, Discriminator):
@@ -262,20 +262,4 @@ def _shapes(network, ours):
             z = zeros(max(inputs("dense") - network.condition, 0))
             arguments = (embedding, z, zeros(network.condition))
     abstract = jax.eval_shape(lambda: network.init(jax.random.key(0), *arguments, True))
-    return {path: leaf.shape for path, leaf in _flatten(abstract).items()}
-
-
-def _flatten(tree, path=()):
-    if not isinstance(tree, dict):
-        return {path: tree}
-    return {k: v for name in tree for k, v in _flatten(tree[name], (*path, name)).items()}
-
-
-def _nest(flat):
-    tree = {"params": {}, "batch_stats": {}}
-    for path, leaf in flat.items():
-        node = tree
-        for name in path[:-1]:
-            node = node.setdefault(name, {})
-        node[path[-1]] = leaf
-    return tree
+    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(abstract).items()}

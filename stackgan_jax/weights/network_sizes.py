@@ -1,6 +1,7 @@
-"""The sizes of a published network, read off the shapes of its weights (all but them is fixed).
+"""The sizes of a published network, inferred from the shapes of its weights.
 
-Every function raises ValueError, with what is missing or wrong, on the weights of another network.
+Everything but the sizes is fixed. Each function raises ValueError, naming the missing or wrong
+weight, if the weights belong to another network.
 """
 
 import dataclasses
@@ -11,17 +12,18 @@ from typing import Any
 import numpy as np
 
 Arrays = Mapping[str, np.ndarray]
-STAGE1_PREFIX = "STAGE1_G."  # of the frozen Stage I in a Stage-II generator of StackGAN-Pytorch
+# The keys of the frozen Stage I in a Stage-II generator of StackGAN-Pytorch begin with this.
+STAGE1_PREFIX = "STAGE1_G."
 
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """What a network's shapes tell.
+    """The sizes that the shapes of a network's weights determine.
 
     Attributes:
-      fields: of the network's class that differ from one width to another.
-      text: width of the sentence embedding that it takes; None where it takes none.
-      noise: width of z; None where it takes none.
+        fields: The fields of the network's class that set its sizes.
+        text: Width of the sentence embedding that the network reads; None if it reads none.
+        noise: Width of z; None if the network reads no noise.
     """
 
     fields: Mapping[str, Any]
@@ -30,7 +32,13 @@ class Sizes:
 
 
 def pytorch_generator(arrays: Arrays, stage: int) -> Sizes:
-    """Of netG*.pth without the keys of `STAGE1_PREFIX`, or of those without the prefix."""
+    """Infers the sizes of a generator of StackGAN-Pytorch.
+
+    Args:
+        arrays: The state dict of netG*.pth. Stage I inside Stage II's file: the keys that begin
+            with `STAGE1_PREFIX`, without it.
+        stage: 1 or 2.
+    """
     twice, text = _shape(arrays, "ca_net.fc.weight", 2)
     fields = {"condition": twice // 2}
     if stage == 2:
@@ -44,7 +52,7 @@ def pytorch_generator(arrays: Arrays, stage: int) -> Sizes:
 
 
 def pytorch_discriminator(arrays: Arrays) -> Sizes:
-    """Of netD*.pth, either stage's."""
+    """Infers the sizes of a discriminator of StackGAN-Pytorch, netD*.pth, of either stage."""
     features, _, _, _ = _shape(arrays, "encode_img.0.weight", 4)
     width, joined, _, _ = _shape(arrays, "get_cond_logits.outlogits.0.weight", 4)
     size = 4 << _kernels_of_4(arrays, r"encode_img\.\d+\.weight", slice(2, 4))
@@ -52,37 +60,48 @@ def pytorch_discriminator(arrays: Arrays) -> Sizes:
 
 
 def tensorflow_generator(arrays: Arrays, scope: str) -> Sizes:
-    """Of the variables under `scope`, "g_net" or "hr_g_net"."""
+    """Infers the sizes of a generator of the TensorFlow program.
+
+    Args:
+        arrays: The variables of a checkpoint.
+        scope: "g_net" for Stage I, "hr_g_net" for Stage II.
+    """
     text, twice = _shape(arrays, f"{scope}/custom_fully_connected/Linear/Matrix", 2)
     fields = {"condition": twice // 2}
     convolutions = _count(arrays, rf"{scope}/(custom_conv2d\w*)/\1/w")
     if scope == "hr_g_net":
         fields["features"] = _shape(arrays, f"{scope}/custom_conv2d/custom_conv2d/w", 4)[-1]
-        # Four before the residual blocks, two in each, four up, one to RGB.
+        # Four convolutions before the residual blocks, two in each block, four that upsample, and
+        # one to RGB.
         fields["residual_blocks"] = (convolutions - 9) // 2
         return _sizes(fields, text)
     joined, start = _shape(arrays, f"{scope}/custom_fully_connected_1/Linear/Matrix", 2)
-    # Three in each of two bottlenecks; the others double the size.
+    # Three convolutions in each of two bottlenecks. Each of the others doubles the size.
     doublings = max(convolutions - 6, 0)
     fields |= {"size": 4 << doublings, "features": start // 16 >> max(doublings - 1, 0)}
     return _sizes(fields, text, noise=joined - fields["condition"])
 
 
 def tensorflow_discriminator(arrays: Arrays, scope: str) -> Sizes:
-    """Of the variables under `scope`, "d_net" or "hr_d_net"."""
+    """Infers the sizes of a discriminator of the TensorFlow program.
+
+    Args:
+        arrays: The variables of a checkpoint.
+        scope: "d_net" for Stage I, "hr_d_net" for Stage II.
+    """
     text, condition = _shape(arrays, f"{scope}/custom_fully_connected/Linear/Matrix", 2)
     features = _shape(arrays, f"{scope}/custom_conv2d/custom_conv2d/w", 4)[-1]
-    # The last is the logit's.
+    # The last 4x4 convolution gives the logit.
     halvings = _kernels_of_4(arrays, rf"{scope}/(custom_conv2d\w*)/\1/w", slice(0, 2)) - 1
     size = 4 << max(halvings, 0)
     return _sizes({"size": size, "features": features, "condition": condition}, text)
 
 
 def _sizes(fields: dict[str, int], text: int | None = None, noise: int | None = None) -> Sizes:
-    told = fields | {"text": text, "noise": noise}
-    wrong = [name for name, size in told.items() if size is not None and size < 1]
+    found = fields | {"text": text, "noise": noise}
+    wrong = [name for name, size in found.items() if size is not None and size < 1]
     if wrong or fields.get("size", 16) < 16:
-        raise ValueError("its shapes are of no StackGAN network")
+        raise ValueError("no StackGAN network has these shapes")
     return Sizes(fields, text, noise)
 
 
@@ -101,7 +120,7 @@ def _count(arrays: Arrays, pattern: str) -> int:
 
 
 def _kernels_of_4(arrays: Arrays, pattern: str, axes: slice) -> int:
-    """How many convolutions of that name have 4x4 kernels, which those of stride 2 have."""
+    """Returns how many of the matching convolutions have 4x4 kernels, as those of stride 2 do."""
     return sum(
         re.fullmatch(pattern, name) is not None and np.shape(array)[axes] == (4, 4)
         for name, array in arrays.items()

@@ -1,4 +1,4 @@
-"""Which networks a set of published weight files holds, and their variables in our terms."""
+"""Finds out which networks the published weight files hold, and reads their variables."""
 
 import contextlib
 import dataclasses
@@ -21,8 +21,14 @@ _TENSORFLOW_SCOPES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class File:
-    """One file's weights; `parts`: what stands under which prefix (PyTorch) or scope."""
+class WeightFile:
+    """The weights of one file.
+
+    Attributes:
+        path: The file.
+        arrays: Its content.
+        parts: Prefix of the keys (PyTorch) or scope (TensorFlow) → part, as in `Weights.sizes`.
+    """
 
     path: str
     arrays: Arrays
@@ -31,20 +37,22 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Everything that an import was given.
+    """The weights of one published training, in one or several files.
 
     Attributes:
-      source: "pytorch" or "tensorflow".
-      files: of which each part is in one.
-      sizes: of each part: "generator", "discriminator", "stage1", "stage1_discriminator".
+        source: "pytorch" or "tensorflow".
+        files: The files. Each part is in exactly one.
+        sizes: Part → its sizes. The parts are "generator", "discriminator", "stage1" and
+            "stage1_discriminator".
     """
 
     source: str
-    files: tuple[File, ...]
+    files: tuple[WeightFile, ...]
     sizes: Mapping[str, Sizes]
 
     @property
     def stage(self) -> int:
+        """1 or 2."""
         return 2 if "stage1" in self.sizes else 1
 
     @property
@@ -58,87 +66,103 @@ class Weights:
         return self.sizes["stage1" if self.stage == 2 else "generator"].noise
 
     def variables(self, networks: Mapping[str, Any]) -> dict[str, Any]:
-        """{"params", "batch_stats"} of each part, for the modules in `networks`.
+        """Converts the weights to this project's variables.
 
-        Raises UserError with the file and every missing, extra or mis-shaped weight in it.
+        Args:
+            networks: Part → its network.
+
+        Returns:
+            Part → {"params", "batch_stats"}.
+
+        Raises:
+            UserError: If a file doesn't fit its networks. The error names the file and every
+                missing, unknown or mis-shaped weight.
         """
         read = {"pytorch": name_tables.from_pytorch, "tensorflow": name_tables.from_tensorflow}
         found = {}
         for file in self.files:
+            by_prefix = {prefix: networks[part] for prefix, part in file.parts.items()}
             try:
-                made = read[self.source](
-                    file.arrays, {prefix: networks[part] for prefix, part in file.parts.items()}
-                )
+                converted = read[self.source](file.arrays, by_prefix)
             except UserError as error:
                 raise UserError(f"{file.path}: {error}") from error
-            found |= {file.parts[prefix]: variables for prefix, variables in made.items()}
+            found |= {file.parts[prefix]: variables for prefix, variables in converted.items()}
         return found
 
 
 def recognise(
     source: str, generator: str, discriminator: str = "", only_stage1: bool = False
 ) -> Weights:
-    """Reads the files and says what they hold.
+    """Reads weight files and finds out which networks they hold.
 
     Args:
-      source: "pytorch" or "tensorflow".
-      generator: netG*.pth, or a checkpoint, which may hold the discriminator too.
-      discriminator: netD*.pth, or another checkpoint; "" for none.
-      only_stage1: take Stage I out of Stage II's files.
+        source: "pytorch" or "tensorflow".
+        generator: netG*.pth, or a checkpoint, which may contain the discriminator too.
+        discriminator: netD*.pth, or another checkpoint; "" for none.
+        only_stage1: Whether to read only Stage I from Stage II's files.
 
-    Raises UserError on files of other networks, or such as don't belong together.
+    Raises:
+        UserError: If the files hold other networks, or don't belong together.
     """
     recogniser = {"pytorch": _pytorch, "tensorflow": _tensorflow}[source]
     weights = recogniser(generator, discriminator, only_stage1)
-    _refuse_strangers(weights)
+    _require_one_training(weights)
     return weights
 
 
 def _pytorch(generator: str, discriminator: str, only_stage1: bool) -> Weights:
     arrays = weight_files.read_pytorch(generator)
-    small = _under(arrays, STAGE1_PREFIX)
+    stage1 = _without_prefix(arrays, STAGE1_PREFIX)
+    if only_stage1 and stage1:
+        arrays, stage1 = stage1, {}
     parts = {"": "generator"}
-    if only_stage1 and small:
-        arrays, small = small, {}
-    with _told_of(generator, "generator of StackGAN-Pytorch"):
-        if small:
+    with _naming(generator, "generator of StackGAN-Pytorch"):
+        if stage1:
             own = {key: arrays[key] for key in arrays if not key.startswith(STAGE1_PREFIX)}
             # Stage I comes first, as in the published files.
             parts = {STAGE1_PREFIX: "stage1", "": "generator"}
             sizes = {
                 "generator": network_sizes.pytorch_generator(own, 2),
-                "stage1": network_sizes.pytorch_generator(small, 1),
+                "stage1": network_sizes.pytorch_generator(stage1, 1),
             }
         else:
             sizes = {"generator": network_sizes.pytorch_generator(arrays, 1)}
-    files = [File(generator, arrays, parts)]
+    files = [WeightFile(generator, arrays, parts)]
     if discriminator:
         arrays = weight_files.read_pytorch(discriminator)
-        with _told_of(discriminator, "discriminator of StackGAN-Pytorch"):
+        with _naming(discriminator, "discriminator of StackGAN-Pytorch"):
             sizes["discriminator"] = network_sizes.pytorch_discriminator(arrays)
-        files.append(File(discriminator, arrays, {"": "discriminator"}))
+        files.append(WeightFile(discriminator, arrays, {"": "discriminator"}))
     return Weights("pytorch", tuple(files), sizes)
 
 
 def _tensorflow(generator: str, discriminator: str, only_stage1: bool) -> Weights:
     arrays = weight_files.read_tensorflow(generator)
-    stage = 2 if _under(arrays, "hr_g_net/") and not only_stage1 else 1
+    stage = 2 if _in_scope(arrays, "hr_g_net") and not only_stage1 else 1
     scopes = dict(_TENSORFLOW_SCOPES[stage])
     if only_stage1:
         arrays = {name: arrays[name] for name in arrays if not name.startswith("hr_")}
     files = []
     if discriminator:
         (own,) = (scope for scope, part in scopes.items() if part == "discriminator")
-        judging = _scope(weight_files.read_tensorflow(discriminator), own)
-        if not judging:
-            raise UserError(f"{discriminator} holds no {own}, Stage {'I' * stage}'s discriminator.")
-        files.append(File(discriminator, judging, {own: scopes.pop(own)}))
+        found = _in_scope(weight_files.read_tensorflow(discriminator), own)
+        if not found:
+            raise UserError(
+                f"{discriminator} holds no {own}, the discriminator of Stage {'I' * stage}; give "
+                "the checkpoint that does."
+            )
+        files.append(WeightFile(discriminator, found, {own: scopes.pop(own)}))
         arrays = {name: arrays[name] for name in arrays if not name.startswith(f"{own}/")}
-    held = {scope: part for scope, part in scopes.items() if _scope(arrays, scope)}
-    files.append(File(generator, arrays, {"g_net": scopes["g_net"], **held}))
+    held = {scope: part for scope, part in scopes.items() if _in_scope(arrays, scope)}
+    files.append(WeightFile(generator, arrays, {"g_net": scopes["g_net"], **held}))
+    return Weights("tensorflow", tuple(files), _tensorflow_sizes(files))
+
+
+def _tensorflow_sizes(files: list[WeightFile]) -> dict[str, Sizes]:
+    """Returns part → its sizes."""
     sizes = {}
     for file in files:
-        with _told_of(file.path, "checkpoint of StackGAN"):
+        with _naming(file.path, "checkpoint of StackGAN"):
             for scope, part in file.parts.items():
                 sizer = (
                     network_sizes.tensorflow_generator
@@ -146,46 +170,52 @@ def _tensorflow(generator: str, discriminator: str, only_stage1: bool) -> Weight
                     else network_sizes.tensorflow_discriminator
                 )
                 sizes[part] = sizer(file.arrays, scope)
-    return Weights("tensorflow", tuple(files), sizes)
+    return sizes
 
 
-def _refuse_strangers(weights: Weights) -> None:
-    """Raises UserError where the parts can't have been trained together."""
+def _require_one_training(weights: Weights) -> None:
+    """Raises UserError if the parts can't come from the same training."""
     texts = {part: sizes.text for part, sizes in weights.sizes.items() if sizes.text is not None}
     if len(set(texts.values())) > 1:
-        told = ", ".join(f"{part} {width}" for part, width in texts.items())
-        raise UserError(f"These networks take sentence embeddings of different widths: {told}.")
-    judge = weights.sizes.get("discriminator")
-    if judge is None:
+        widths = ", ".join(f"{part} {width}" for part, width in texts.items())
+        raise UserError(
+            f"These networks read sentence embeddings of different widths: {widths}; give files of "
+            "the same training."
+        )
+    discriminator = weights.sizes.get("discriminator")
+    if discriminator is None:
         return
     generator = weights.sizes["generator"]
-    drawn = 4 * weights.sizes["stage1"].fields["size"] if weights.stage == 2 else None
-    drawn = drawn or generator.fields["size"]
-    if judge.fields["size"] != drawn:
+    size = 4 * weights.sizes["stage1"].fields["size"] if weights.stage == 2 else None
+    size = size or generator.fields["size"]
+    if discriminator.fields["size"] != size:
         raise UserError(
-            f"The discriminator judges pictures of {judge.fields['size']} pixels and the generator "
-            f"draws {drawn}: they are of different stages; give the two files of one."
+            f"The discriminator reads images of {discriminator.fields['size']} pixels and the "
+            f"generator draws {size}: they belong to different stages; give two files of the same "
+            "stage."
         )
-    if weights.source == "pytorch" and judge.fields["condition"] != generator.fields["condition"]:
+    conditions = discriminator.fields["condition"], generator.fields["condition"]
+    if weights.source == "pytorch" and conditions[0] != conditions[1]:
         raise UserError(
-            f"The discriminator takes {judge.fields['condition']} numbers of the caption and the "
-            f"generator gives {generator.fields['condition']}; give the two files of one training."
+            f"The discriminator takes {conditions[0]} numbers of the caption and the generator "
+            f"gives {conditions[1]}; give two files of the same training."
         )
 
 
-def _under(arrays: Arrays, prefix: str) -> dict[str, Any]:
-    """The arrays under a prefix, without it."""
+def _without_prefix(arrays: Arrays, prefix: str) -> dict[str, Any]:
+    """Returns the arrays whose keys begin with a prefix, which is removed."""
     return {k.removeprefix(prefix): array for k, array in arrays.items() if k.startswith(prefix)}
 
 
-def _scope(arrays: Arrays, scope: str) -> dict[str, Any]:
-    """The variables of a scope, with it."""
+def _in_scope(arrays: Arrays, scope: str) -> dict[str, Any]:
+    """Returns the variables of a scope under their full names."""
     return {name: array for name, array in arrays.items() if name.startswith(f"{scope}/")}
 
 
 @contextlib.contextmanager
-def _told_of(path: str, what: str) -> Iterator[None]:
+def _naming(path: str, expected: str) -> Iterator[None]:
+    """Turns a ValueError into a UserError that names the file."""
     try:
         yield
     except ValueError as error:
-        raise UserError(f"{path} is no {what}: {error}.") from error
+        raise UserError(f"{path} is no {expected}: {error}.") from error

@@ -1,8 +1,8 @@
-"""Files of Lua Torch's `torch.save` (.t7), read without running anything that they hold.
+"""Reads files of Lua Torch's `torch.save` (.t7). Code in a file is never run.
 
 The binary format is that of Torch7's File.lua and generic/{Storage,Tensor}.c on a 64-bit machine:
-little-endian, ints of 4 bytes, longs of 8, every table and object numbered so that a later mention
-is its number alone.
+little-endian, ints of 4 bytes, longs of 8. Every table and object has a number; later references
+to it are that number alone.
 """
 
 import dataclasses
@@ -34,13 +34,16 @@ _DTYPES = {
     "Double": "<f8",
     "": "<f4",  # torch.CudaTensor
 }
-# An encoder's graph nests some thousand levels; deeper is no file of Torch's.
+# The graph of an encoder has some thousand levels. No file of Torch is deeper than this.
 _DEEPEST = 100_000
 _MOST_DIMENSIONS = 32
 
 
 class Table(dict):
-    """A Lua table: numbers are float keys, so table[1] is its first item; equal only to itself."""
+    """A Lua table. Keys that are numbers are floats; table[1] is the first item.
+
+    A table is equal only to itself.
+    """
 
     __hash__ = object.__hash__
 
@@ -48,10 +51,10 @@ class Table(dict):
         return self is other
 
     def __repr__(self) -> str:
-        return f"a table of {len(self)}"  # Its items may mention it, and each other many times.
+        return f"a table of {len(self)}"  # Without items, which may refer to the table itself.
 
     def items_in_order(self) -> list[Any]:
-        """The values of 1, 2, 3 … up to the first that is absent."""
+        """Returns the values of the keys 1, 2, 3 … up to the first missing key."""
         found = []
         while len(found) + 1 in self:
             found.append(self[len(found) + 1])
@@ -60,21 +63,30 @@ class Table(dict):
 
 @dataclasses.dataclass(eq=False)
 class Object:
-    """An object of a Torch class, `nn.Linear` say, and its fields."""
+    """An object of a Torch class.
+
+    Attributes:
+        kind: The class, for example `nn.Linear`.
+        fields: Its fields.
+    """
 
     kind: str
     fields: Table = dataclasses.field(default_factory=Table, repr=False)
 
     def __getitem__(self, name: str) -> Any:
-        """A field, None where there is none, as in Lua."""
+        """Returns a field, or None if it is missing, as in Lua."""
         return self.fields.get(name)
 
 
 def load(path: str | Path) -> Any:
-    """What `torch.save` wrote: None, float, bool, str, Table, Object, or an array for a tensor.
+    """Reads a file of `torch.save`.
 
-    Arrays are read-only. A function is read over and becomes None. Raises UserError when
-    the file can't be read, is no such file, or ends before its content does.
+    Returns:
+        None, float, bool, str, Table, Object, or a read-only array for a tensor or a storage. A
+        function becomes None.
+
+    Raises:
+        UserError: If the file can't be read, has another format, or is cut short.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
@@ -86,17 +98,22 @@ def load(path: str | Path) -> Any:
 
 
 class _Reader:
-    def __init__(self, data: mmap.mmap):
+    """Reads values from the bytes of a file, from its beginning."""
+
+    def __init__(self, data: mmap.mmap) -> None:
         self.data = data
         self.position = 0
         self.numbered: dict[int, Any] = {}
 
     def read(self) -> Any:
-        """The object that the file holds; nested ones are read without recursion."""
+        """Returns the value in the file. Nested values are read without recursion.
+
+        Each method that is a generator yields the generators of the values inside its value.
+        """
         nested, value = [self._value()], None
         while nested:
             if len(nested) > _DEEPEST:
-                raise ValueError("it nests too deeply")
+                raise ValueError("it is nested too deeply")
             try:
                 nested.append(nested[-1].send(value))
                 value = None
@@ -118,7 +135,7 @@ class _Reader:
         if kind == _UNNUMBERED_FUNCTION:
             return (yield self._function())
         if kind not in (_TABLE, _OBJECT, *_FUNCTIONS):
-            raise ValueError(f"there is no kind of value {kind}, at byte {self.position - 4}")
+            raise ValueError(f"unknown kind of value {kind} at byte {self.position - 4}")
         number = self._int()
         if number in self.numbered:
             return self.numbered[number]
@@ -138,7 +155,7 @@ class _Reader:
 
     def _object(self, number: int) -> Generator[Generator, Any, Any]:
         kind = self._string()
-        if kind.startswith("V "):  # A version, which files of the first years lack.
+        if kind.startswith("V "):  # The version, which the earliest files don't have.
             kind = self._string()
         array = _ARRAY_CLASS.fullmatch(kind)
         if array:
@@ -149,7 +166,7 @@ class _Reader:
                 value = yield self._tensor(dtype)
             self.numbered[number] = value
             return value
-        # Numbered before its fields are read: they may mention it.
+        # The number is assigned before the fields are read, because they may refer to it.
         made = self.numbered[number] = Object(kind)
         fields = yield self._value()
         if not isinstance(fields, Table):
@@ -169,16 +186,16 @@ class _Reader:
             return np.zeros(0, dtype)
         if not isinstance(storage, np.ndarray) or math.prod(shape) > storage.size:
             raise ValueError("a tensor has more numbers than its storage")
-        # The constructor checks that the view stays inside the storage.
+        # NumPy's constructor checks that the view stays inside the storage.
         return np.ndarray(shape, dtype, storage, offset, strides)
 
     def _function(self) -> Generator[Generator, Any, None]:
-        self._bytes(self._int())  # bytecode, then the values that it has captured
+        self._bytes(self._int())  # The bytecode; the captured values follow.
         yield self._value()
 
     def _bytes(self, count: int) -> bytes:
         if count < 0 or count > len(self.data) - self.position:
-            raise ValueError(f"it ends at byte {len(self.data)}, before its content does")
+            raise ValueError(f"it is cut short at byte {len(self.data)}")
         self.position += count
         return self.data[self.position - count : self.position]
 

@@ -1,7 +1,8 @@
-"""The published programs' weight files → arrays by name, without running what a file holds."""
+"""Reads the published programs' weight files as arrays by name. Code in a file is never run."""
 
 import collections
 import re
+import types
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,38 +14,42 @@ from stackgan_jax.weights import lua_encoder, torch7
 
 Arrays = dict[str, np.ndarray]
 
-# How files begin: Python's pickle (PyTorch's old format), zip (its new one), and the number of a
-# table or an object (Lua Torch).
-_PYTORCH_BEGINS = (b"\x80", b"PK\x03\x04")
-_LUA_TORCH_BEGINS = (b"\x03\x00\x00\x00", b"\x04\x00\x00\x00")
-# `model.ckpt.index`, say, of the checkpoint `model.ckpt`.
+# The first bytes of the files: Python's pickle (PyTorch's old format), zip (its new format), and
+# the number of a table or an object (Lua Torch).
+_PYTORCH_BYTES = (b"\x80", b"PK\x03\x04")
+_LUA_TORCH_BYTES = (b"\x03\x00\x00\x00", b"\x04\x00\x00\x00")
+# The checkpoint `model.ckpt` consists of `model.ckpt.index` and similar files.
 _PART_OF_A_CHECKPOINT = re.compile(r"\.(index|meta|data-\d{5}-of-\d{5})$")
 
 
 def read_pytorch(path: str | Path) -> Arrays:
-    """A state dict in either of PyTorch's formats → {key: array}, floats as float32.
+    """Reads a state dict in either of PyTorch's formats.
 
-    Raises UserError when the file is missing, damaged, holds anything but tensors by name, or asks
-    for code to be run (it isn't).
+    Returns:
+        Key → array. Floating-point arrays become float32.
+
+    Raises:
+        UserError: If the file is missing or damaged, holds anything but tensors by name, or asks to
+            run code (which is not run).
     """
-    _begin(path, _PYTORCH_BEGINS, "a PyTorch checkpoint")
+    _first_bytes(path, _PYTORCH_BYTES, "a PyTorch checkpoint")
     torch = import_torch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             loaded = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file can make the unpickler raise anything.
+    # A damaged file can make the unpickler raise any error.
     except Exception as error:
         asked = re.search(r"GLOBAL ([\w.]+)", str(error))
         reason = "is damaged"
         if asked:
-            reason = f"asks for {asked[1]}, which no weights need; nothing of it was run"
+            reason = f"asks for {asked[1]}, which no weights need; nothing in it was run"
         raise UserError(f"{path} is no PyTorch checkpoint, or {reason}.") from error
     if not isinstance(loaded, Mapping) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
         for key, value in loaded.items()
     ):
-        raise UserError(f"{path} holds something else than weights by name (a state dict).")
+        raise UserError(f"{path} holds something other than weights by name (a state dict).")
     return {
         key: (value.float() if value.is_floating_point() else value).detach().numpy()
         for key, value in loaded.items()
@@ -52,14 +57,14 @@ def read_pytorch(path: str | Path) -> Arrays:
 
 
 def write_pytorch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Arrays → a state dict in PyTorch's old format, which its first versions read as well."""
+    """Writes a state dict in PyTorch's old format, which even its first versions read."""
     torch = import_torch()
     tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
     torch.save(collections.OrderedDict(tensors), path, _use_new_zipfile_serialization=False)
 
 
-def import_torch():
-    """The module torch, or UserError with the command that installs it."""
+def import_torch() -> types.ModuleType:
+    """Returns the module torch; raises UserError with the install command if it is missing."""
     try:
         import torch
     except ImportError as error:
@@ -70,10 +75,16 @@ def import_torch():
 
 
 def read_tensorflow(path: str | Path) -> Arrays:
-    """A TensorFlow checkpoint of format V1 or V2 → {variable: array}.
+    """Reads a TensorFlow checkpoint of format V1 or V2.
 
-    path: the file itself (V1), or what the names of its files begin with or any of them (V2).
-    Raises UserError when there is no such checkpoint or it is damaged.
+    Args:
+        path: The file (V1), or any of the files or their common prefix (V2).
+
+    Returns:
+        Variable → array.
+
+    Raises:
+        UserError: If there is no such checkpoint, or it is damaged.
     """
     prefix = _PART_OF_A_CHECKPOINT.sub("", str(path))
     if not Path(prefix).is_file() and not Path(f"{prefix}.index").is_file():
@@ -88,7 +99,7 @@ def read_tensorflow(path: str | Path) -> Arrays:
         reader = tf.train.load_checkpoint(prefix)
         names = reader.get_variable_to_shape_map()
         return {name: np.asarray(reader.get_tensor(name)) for name in names}
-    # Its reader raises its own errors, and others, on a damaged file.
+    # On a damaged file, the reader raises errors of its own and others.
     except Exception as error:
         reason = " ".join(str(error).split())[:150]
         raise UserError(
@@ -97,18 +108,23 @@ def read_tensorflow(path: str | Path) -> Arrays:
 
 
 def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
-    """A char-CNN-RNN, PyTorch's or Lua Torch's file by its content → its PyTorch state dict.
+    """Reads a char-CNN-RNN from a file of PyTorch or Lua Torch; the content decides which.
 
-    The second value says whether the third convolution is pooled, None where the file doesn't.
+    Returns:
+        The state dict under PyTorch's names, and whether the third convolution is pooled, which is
+        None if the file doesn't say.
+
+    Raises:
+        UserError: If the file is missing or damaged, or holds another model.
     """
-    begin = _begin(path, _PYTORCH_BEGINS + _LUA_TORCH_BEGINS, "a PyTorch or Lua Torch file")
-    if begin not in _LUA_TORCH_BEGINS:
+    begin = _first_bytes(path, _PYTORCH_BYTES + _LUA_TORCH_BYTES, "a PyTorch or Lua Torch file")
+    if begin not in _LUA_TORCH_BYTES:
         return read_pytorch(path), None
     try:
         weights, final_pooling = lua_encoder.state_dict(torch7.load(path))
     except ValueError as error:
         raise UserError(f"{path} is no char-CNN-RNN encoder of Lua Torch: {error}.") from error
-    # Another model's graph lacks what is looked for in it.
+    # The graph of another model lacks the expected parts.
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
             f"{path} is no char-CNN-RNN encoder of Lua Torch: its graph has other parts."
@@ -116,7 +132,8 @@ def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
     return {key: value.astype(np.float32) for key, value in weights.items()}, final_pooling
 
 
-def _begin(path: str | Path, known: tuple[bytes, ...], what: str) -> bytes:
+def _first_bytes(path: str | Path, known: tuple[bytes, ...], what: str) -> bytes:
+    """Returns the element of `known` that a file begins with; raises UserError if none does."""
     try:
         with open(path, "rb") as file:
             first = file.read(4)
@@ -125,4 +142,4 @@ def _begin(path: str | Path, known: tuple[bytes, ...], what: str) -> bytes:
     for begin in known:
         if first.startswith(begin):
             return begin
-    raise UserError(f"{path} is not {what}, by how it begins.")
+    raise UserError(f"{path} is not {what}: its first bytes are different.")

@@ -1,4 +1,4 @@
-"""Retrieval scores by hand, against a plain count, and written by a run."""
+"""Retrieval scores computed by hand, compared with a plain count, and written by a run."""
 
 import json
 import shutil
@@ -11,17 +11,17 @@ from stackgan_jax.data import input_pipeline
 from stackgan_jax.text import retrieval
 
 
-def test_ranks_by_hand():
+def test_ranks_match_a_computation_by_hand():
     images = np.eye(3)
     owners = np.array([0, 0, 1, 2])
     texts = np.array([[1, 0, 0], [0, 2, 1], [0, 3, 0], [0, 4, 2.0]])
     found = retrieval.ranks(texts, images, owners)
     assert found["caption_to_image"].tolist() == [1, 3, 1, 2]
-    # Image 1 likes captions 3, 2 and 1 in this order, and caption 2 is its own.
+    # Image 1 ranks captions 3, 2 and 1 in this order, and caption 2 is its own.
     assert found["image_to_caption"].tolist() == [1, 2, 1]
 
 
-def test_ranks_are_a_plain_count_in_chunks(monkeypatch):
+def test_ranks_in_chunks_match_a_plain_count(monkeypatch):
     rng = np.random.default_rng(0)
     texts, images = rng.normal(size=(40, 8)), rng.normal(size=(12, 8))
     owners = np.sort(np.concatenate([np.arange(12), rng.integers(0, 12, 28)]))
@@ -34,15 +34,15 @@ def test_ranks_are_a_plain_count_in_chunks(monkeypatch):
         assert found["image_to_caption"][m] == 1 + sum(scores[:, m] > scores[owners == m, m].max())
 
 
-def test_class_retrieval_by_hand():
+def test_class_retrieval_matches_a_computation_by_hand():
     texts, text_labels = np.array([[2.0, 0], [0, 0], [0, 1]]), np.array([5, 5, 9])
     images = np.array([[1.0, 0], [2, 1], [0, 1], [0, 3]])
     scores = retrieval.class_retrieval(texts, text_labels, images, np.array([5, 9, 9, 5]), k=2)
-    # Class 5 asks with [1, 0] and fetches images 1 and 0; class 9 with [0, 1], images 3 and 1.
+    # The query of class 5 is [1, 0], its best images are 1 and 0. Class 9: [0, 1], images 3 and 1.
     assert scores == {"average_precision": 2 / 4, "accuracy": 2 / 4}
 
 
-def test_perfect_embeddings_and_chance():
+def test_perfect_embeddings_score_1_and_chance_is_the_share_fetched():
     rng = np.random.default_rng(0)
     images = rng.normal(size=(200, 64))
     images /= np.linalg.norm(images, axis=1, keepdims=True)
@@ -56,7 +56,7 @@ def test_perfect_embeddings_and_chance():
     assert by_chance["class_average_precision_at_50"] == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_training_ends_with_its_scores(runs, small_config, monkeypatch, tmp_path):
+def test_training_ends_by_writing_retrieval_scores(runs, small_config, monkeypatch, tmp_path):
     run = shutil.copytree(runs / "text_encoder", tmp_path / "text_encoder")
     written = json.loads((run / retrieval.FILE).read_text())
     assert written["fingerprint"] == text.load_encoder(runs / "stage2").fingerprint

@@ -1,4 +1,4 @@
-"""The towers that a training leaves: kept with the encoder, copied into the runs that use it."""
+"""The scorer that training saves: kept with the encoder and copied into runs that use it."""
 
 import jax
 import numpy as np
@@ -17,7 +17,7 @@ def split(small_config):
     return input_pipeline.load(small_config("text_encoder").data, "test", 19)
 
 
-def test_a_gan_run_keeps_the_towers_of_its_encoder(runs, split):
+def test_a_gan_run_has_the_scorer_of_its_encoder(runs, split):
     own, trained = scorer.load(runs / "stage2"), scorer.load(runs / "text_encoder")
     pictures = np.asarray(split.images)
     assert np.array_equal(own.embed_images(pictures), trained.embed_images(pictures))
@@ -25,7 +25,7 @@ def test_a_gan_run_keeps_the_towers_of_its_encoder(runs, split):
     assert np.array_equal(own.embed_captions(captions), trained.embed_captions(captions))
 
 
-def test_scores_are_those_of_training(runs, split, small_config):
+def test_embeddings_equal_those_of_training(runs, split, small_config):
     encoder = text.load_encoder(runs / "text_encoder")
     joint = encoder_learner.joint_embedding(small_config("text_encoder"), encoder)
     params = Checkpoints(runs / "text_encoder" / "checkpoints").restore_part(("params",))["params"]
@@ -46,20 +46,20 @@ def test_chunks_do_not_change_embeddings(runs, split, monkeypatch):
     assert np.allclose(pair.embed_images(split.images[:7]), whole, atol=1e-5)
 
 
-def test_an_encoder_without_an_image_tower(runs, tmp_path):
+def test_an_encoder_without_an_image_tower_is_rejected(runs, tmp_path):
     directory = text.save_encoder(text.load_encoder(runs / "text_encoder"), tmp_path / "alone")
     with pytest.raises(UserError, match=r"char_cnn_rnn in .* has no image tower.*configs/text_enc"):
         scorer.load(directory)
 
 
-def test_a_damaged_image_tower(runs, tmp_path):
+def test_a_damaged_image_tower_is_rejected(runs, tmp_path):
     directory = text.copy_encoder(runs / "text_encoder", tmp_path / "copy")
-    (directory / scorer.FILE).write_bytes(b"PK")
+    (directory / scorer.IMAGE_TOWER_FILE).write_bytes(b"PK")
     with pytest.raises(UserError, match=r"image tower .* is damaged"):
         scorer.load(directory)
 
 
-def test_a_matcher_is_the_same_however_the_runs_embeddings_are_normalised(runs, split):
+def test_the_matcher_does_not_depend_on_how_the_runs_embeddings_are_normalised(runs, split):
     pair, encoder = scorer.load(runs / "stage1"), text.load_encoder(runs / "stage1")
     captions = [captions[0] for captions in split.captions][:4]
     pictures = augment.normalise(split.images[:4, :16, :16])

@@ -1,4 +1,4 @@
-"""Lua Torch's files are read whole or refused, and the encoders in them are the published ones."""
+"""Lua Torch's files are read whole or rejected, and the encoders in them are the published ones."""
 
 import lua_torch
 import numpy as np
@@ -10,7 +10,7 @@ from stackgan_jax.weights import imports, torch7, weight_files
 from stackgan_jax.weights.encoder_names import shapes, to_state_dict
 
 
-def test_lua_torch_values(tmp_path):
+def test_all_kinds_of_lua_torch_values_are_read(tmp_path):
     own = lua_torch.Table(name="x", list=[1.5, True, None, "é"])
     own["self"] = own
     own[own] = lua_torch.Function(b"\x1bLJ")
@@ -36,8 +36,8 @@ def test_lua_torch_encoders_are_the_published_ones(variant, tmp_path):
     assert all(np.array_equal(back[key], weights[key]) for key in weights)
 
 
-def test_written_graphs_have_the_published_files_order():
-    """Where martinduartemore/char_cnn_rnn_pytorch finds the layers of Reed et al.'s own files."""
+def test_graphs_written_by_the_tests_have_the_order_of_the_published_files():
+    """The order that martinduartemore/char_cnn_rnn_pytorch expects of Reed et al.'s own files."""
 
     def order(cell):
         encoder = lua_torch.small_encoder(cell)
@@ -65,7 +65,7 @@ def test_written_graphs_have_the_published_files_order():
 
 @pytest.mark.parametrize("cell", ["plain", "gated"])
 @pytest.mark.parametrize("kind", ["Float", "Double"])
-def test_lua_torch_encoder_without_its_checkpoint(cell, kind, tmp_path):
+def test_an_encoder_outside_of_a_checkpoint_is_read(cell, kind, tmp_path):
     encoder = lua_torch.small_encoder(cell, kind=kind)
     graph = encoder.graph(cell, cell == "plain", dropout=False)
     (tmp_path / "encoder.t7").write_bytes(lua_torch.dump(graph))
@@ -75,12 +75,12 @@ def test_lua_torch_encoder_without_its_checkpoint(cell, kind, tmp_path):
     assert all(np.array_equal(weights[key], encoder.weights[key]) for key in weights)
 
 
-def test_plain_recurrence_without_final_pooling(tmp_path):
+def test_a_plain_recurrence_without_final_pooling_is_read(tmp_path):
     (tmp_path / "e.t7").write_bytes(lua_torch.dump(lua_torch.small_encoder().graph("plain", False)))
     assert imports.read_encoder(tmp_path / "e.t7").module.final_pooling is False
 
 
-def test_every_cut_of_a_lua_torch_file_is_noticed(tmp_path):
+def test_a_lua_torch_file_cut_anywhere_is_rejected(tmp_path):
     whole = lua_torch.dump(lua_torch.checkpoint(lua_torch.small_encoder().graph("plain", True)))
     path = tmp_path / "cut.t7"
     for length in (*range(0, 200, 7), *range(200, len(whole) - 1, 997), len(whole) - 1):
@@ -90,7 +90,7 @@ def test_every_cut_of_a_lua_torch_file_is_noticed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("saved", "told"),
+    ("saved", "message"),
     [
         (lambda: lua_torch.module("nn.Sequential", modules=[]), "it holds nn.Sequential, not"),
         (lambda: lua_torch.Table(protos=lua_torch.Table()), "without protos.enc_doc"),
@@ -103,14 +103,14 @@ def test_every_cut_of_a_lua_torch_file_is_noticed(tmp_path):
         (lambda: altered("nn.Threshold", threshold=0), "nn.Threshold has threshold 0.0, not"),
         (lambda: altered("nn.TemporalMaxPooling", kW=4), "nn.TemporalMaxPooling has kW 4.0"),
         (lambda: altered("nn.TemporalConvolution", weight=None), "has no weight"),
-        (lambda: nested(150_000), "nests too deeply"),
+        (lambda: nested(150_000), "nested too deeply"),
     ],
 )
-def test_other_lua_torch_models_are_refused(saved, told, tmp_path):
+def test_other_lua_torch_models_are_rejected(saved, message, tmp_path):
     value = saved()
     data = value if isinstance(value, bytes) else lua_torch.dump(value)
     (tmp_path / "other.t7").write_bytes(data)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         weight_files.read_encoder(tmp_path / "other.t7")
 
 
@@ -127,13 +127,13 @@ def altered(kind, **fields):
 
 
 def nested(depth):
-    """Tables in tables: kind 3, number, one item under the key 1."""
+    """Returns tables in tables: kind 3, number, one item under the key 1."""
     key = np.float64(1).tobytes()
     levels = (np.array([3, i, 1, 1], "<i4").tobytes() + key for i in range(1, depth + 1))
     return b"".join(levels)
 
 
-def test_steps_that_share_no_weights_are_refused(tmp_path):
+def test_a_recurrence_whose_steps_have_different_weights_is_rejected(tmp_path):
     encoder = lua_torch.small_encoder()
     graph = encoder.graph("plain", True)
     linears = [m for m in graph.fields["modules"][3].fields["modules"] if m.kind == "nn.Sequential"]

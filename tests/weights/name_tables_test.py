@@ -1,11 +1,13 @@
-"""The name tables: every weight accounted for, in both directions."""
+"""The name tables: every weight is converted, in both directions."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tensorflow_names import to_tensorflow
 
 from stackgan_jax.models import stage1, stage2
+from stackgan_jax.models.discriminator import Discriminator
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.weights import name_tables
 
@@ -16,11 +18,11 @@ COCO = {
         residual=False, noise_first=True, dense_bias=False, image_upsamples=False, **SMALL
     ),
 }
-BIRDS = {"g_net": stage1.Generator(**SMALL), "d_net": stage1.Discriminator(**SMALL)}
+BIRDS = {"g_net": stage1.Generator(**SMALL), "d_net": Discriminator(**SMALL)}
 
 
 def numbered(network):
-    """Variables of a network of 16-number embeddings and 4-number noise, every number another."""
+    """Returns variables whose numbers all differ, for embeddings of 16 and noise of 4 numbers."""
     inputs = {
         stage1.Generator: lambda: (jnp.zeros((2, 16)), jnp.zeros((2, 4)), jnp.zeros((2, 8))),
         stage2.Generator: lambda: (
@@ -28,7 +30,7 @@ def numbered(network):
             jnp.zeros((2, 16)),
             jnp.zeros((2, 8)),
         ),
-        stage1.Discriminator: lambda: (jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, 16))),
+        Discriminator: lambda: (jnp.zeros((2, 64, 64, 3)), jnp.zeros((2, 16))),
     }[type(network)]()
     shapes = jax.eval_shape(lambda: network.init(jax.random.key(0), *inputs, True))
     leaves, tree = jax.tree.flatten(shapes)
@@ -52,16 +54,16 @@ def test_pytorch_round_trip_moves_every_number_to_its_place():
 
 def test_tensorflow_round_trip_moves_every_number_to_its_place():
     variables = {scope: numbered(network) for scope, network in BIRDS.items()}
-    again = name_tables.from_tensorflow(name_tables.to_tensorflow(variables, BIRDS), BIRDS)
+    again = name_tables.from_tensorflow(to_tensorflow(variables, BIRDS), BIRDS)
     jax.tree.map(np.testing.assert_array_equal, again, variables)
 
 
-def test_pytorch_layouts():
+def test_pytorch_layouts_are_the_published_ones():
     ours, theirs = numbered(COCO["STAGE1_G."])["params"], pytorch()
     conv = theirs["STAGE1_G.upsample1.1.weight"]
     assert conv.shape == (16, 32, 3, 3)
     assert conv[5, 7, 0, 2] == ours["up8"]["conv"]["kernel"][0, 2, 7, 5]
-    # Their 1 x 1 start is [32, 4, 4] flattened, ours [4, 4, 32].
+    # The flattened 4x4 start is [32, 4, 4] in PyTorch and [4, 4, 32] here.
     dense = theirs["STAGE1_G.fc.0.weight"].reshape(32, 4, 4, 12)
     assert dense[9, 1, 3, 6] == ours["dense"]["kernel"].reshape(12, 4, 4, 32)[6, 1, 3, 9]
     norm = theirs["STAGE1_G.fc.1.bias"].reshape(32, 4, 4)
@@ -85,12 +87,12 @@ def test_missing_unknown_and_misshapen_arrays_are_named():
     assert "STAGE1_G.fc.1.bias gives shape (7,) where (512,)" in str(error.value)
 
 
-def test_bookkeeping_is_passed_over():
+def test_bookkeeping_of_optimisers_is_ignored():
     arrays = pytorch()
     arrays["encoder.3.num_batches_tracked"] = np.array(7)
     name_tables.from_pytorch(arrays, COCO)
     variables = {scope: numbered(network) for scope, network in BIRDS.items()}
-    arrays = name_tables.to_tensorflow(variables, BIRDS)
+    arrays = to_tensorflow(variables, BIRDS)
     name = "g_net/custom_conv2d/custom_conv2d/w"
     for extra in (f"{name}/Adam", f"{name}/Adam_3", "beta1_power_2", "global_step"):
         arrays[extra] = np.zeros(1)
@@ -100,7 +102,7 @@ def test_bookkeeping_is_passed_over():
         name_tables.from_tensorflow(arrays, BIRDS)
 
 
-def test_a_network_that_pytorch_has_not_is_refused():
+def test_a_network_that_pytorch_does_not_have_is_rejected():
     network = BIRDS["g_net"]
     with pytest.raises(UserError, match="has no such network"):
         name_tables.to_pytorch({"": numbered(network)}, {"": network})

@@ -1,11 +1,12 @@
-"""The published programs' own numbers, reproduced from their weights by this project's step.
+"""This project's step reproduces the numbers of the published programs from their weights.
 
-Tolerances are those of a correct float32 implementation (forward and losses 1e-4, gradients and
-three-step trajectories 1e-3) but for Stage II's trajectories and PyTorch Stage II's gradients. A
-256-px network with batches of 2 and 4 is not that well conditioned: in float64, a relative change
-of its weights by 1e-6 (float32's rounding) moves the loss after Adam's second step by up to 0.2,
-and a change of the generated image by 1e-6 moves single gradients of the discriminator by 1 % of
-their norm, as leaky ReLUs change sides. There the tests ask for what such changes leave in place.
+The tolerances are those of a correct float32 implementation: forward passes and losses 1e-4,
+gradients and trajectories of three steps 1e-3. The exceptions are the trajectories of Stage II and
+the gradients of PyTorch's Stage II. A 256-px network with batches of 2 and 4 is badly conditioned:
+in float64, a relative change of its weights by 1e-6 (float32's rounding) moves the loss after
+Adam's second step by up to 0.2, and a change of the generated image by 1e-6 moves single gradients
+of the discriminator by 1 % of their norm, because leaky ReLUs change sides. There the tests check
+only what such changes don't affect.
 """
 
 import functools
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from tensorflow_names import to_tensorflow
 
 from stackgan_jax.models import convolution, layers, stage1, stage2
 from stackgan_jax.models.discriminator import Discriminator
@@ -54,12 +56,12 @@ BIRDS = {
 }
 
 
-# Thrice as fast to compile, and a step runs a few times only.
+# These options compile three times as fast, and each step runs only a few times.
 compiled = functools.partial(jax.jit, compiler_options=convolution.compiler_options(once=True))
 
 
 class StoredImage(nn.Module):
-    """A Stage I that always draws the image in its statistics."""
+    """A Stage I that always draws the image stored in its statistics."""
 
     size: int = 64
     condition: int = 8
@@ -71,12 +73,12 @@ class StoredImage(nn.Module):
 
 
 def thinned(image):
-    """As the golden files keep images of 256 pixels."""
+    """Returns an image of 256 pixels thinned out, as in the golden files; others unchanged."""
     return image[:, 3::16, 5::16] if image.shape[1] == 256 else image
 
 
 def close(ours, golden, tolerance):
-    """Within `tolerance` of the golden array's largest value, everywhere."""
+    """Asserts that every value is within `tolerance` times the largest golden value."""
     ours, golden = np.asarray(ours, np.float64), np.asarray(golden, np.float64)
     assert ours.shape == golden.shape
     assert np.abs(ours - golden).max() <= tolerance * np.abs(golden).max()
@@ -97,7 +99,7 @@ class Run:
         self.noise = gan.Noise(self.golden["in_z"], epsilons)
 
     def iterate(self, **wrong):
-        """Keeps the state after 0, 1, 2 and 3 iterations and the metrics of four."""
+        """Stores the states after 0 to 4 iterations and the metrics of the four iterations."""
         update = compiled(
             lambda state, image, embedding, noise: self.game.update(
                 state, gan.Batch(image, embedding, **wrong), noise
@@ -110,7 +112,7 @@ class Run:
             self.metrics.append(jax.tree.map(float, metrics))
 
     def first(self, net):
-        """The gradient of the first iteration: Adam's first moment is half of it."""
+        """Returns the gradient of the first iteration; Adam's first moment is half of it."""
         return jax.tree.map(lambda m: np.asarray(m) / 0.5, net.opt_state[0].mu)
 
 
@@ -128,7 +130,7 @@ def tensorflow_run(stage):
     run.images = run.random.uniform(-1, 1, shape).astype(np.float32)
     wrong = run.random.uniform(-1, 1, shape).astype(np.float32)
     run.g, run.d = scopes[-2:]
-    # Stage II's iterations start from the golden file's own Stage-I image: see
+    # Stage II's iterations start from the Stage-I image of the golden file; the reason is in
     # test_tensorflow_stage1_image_of_two.
     image = {"params": {}, "batch_stats": {"image": run.golden.get("train_lr_fake")}}
     run.game = gan.Gan(
@@ -217,7 +219,7 @@ def statistics(array, ddof):
 
 
 def after3(run, arrays, ddof):
-    """By name: our statistics after three iterations, and the golden ones."""
+    """Returns name → our statistics after three iterations, and the golden ones."""
     return {
         key: (statistics(arrays[key.removeprefix("after3/")], ddof), golden)
         for key, golden in run.golden.items()
@@ -226,7 +228,7 @@ def after3(run, arrays, ddof):
 
 
 def assert_moved_alike(run, before, after, ddof, least):
-    """First and last elements of all weights moved by three steps as the golden ones did."""
+    """Asserts that the first and last elements of all weights moved like the golden ones."""
     ours, golden = [], []
     for key, (statistic, expected) in after3(run, after, ddof).items():
         if "running" in key or "STAGE1_G" in key:
@@ -243,14 +245,14 @@ def assert_moved_alike(run, before, after, ddof, least):
 @pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_tensorflow_weights_come_back_exactly(stage):
     run = tensorflow_run(stage)
-    again = name_tables.to_tensorflow(run.variables, run.networks)
+    again = to_tensorflow(run.variables, run.networks)
     for name, array in again.items():
         np.testing.assert_array_equal(array, run.arrays[name])
 
 
 def test_tensorflow_stage1_inference():
     run = tensorflow_run(1)
-    # While it trains Stage I, the original's sampler sets z to zero.
+    # The original's sampler sets z to zero while it trains Stage I.
     noise = run.noise._replace(z=np.zeros_like(run.noise.z))
     drawn = generate(run.game, run.state, run.embedding, noise)
     close(drawn["stage1"], run.golden["test_fake"], 1e-4)
@@ -269,9 +271,9 @@ def test_tensorflow_stage2_inference():
 def test_tensorflow_stage1_image_of_two():
     """Stage I's training forward, normalised by a batch of two.
 
-    TensorFlow 0.12 takes the variance as E[x²] - E[x]², of which two close values leave mostly
-    rounding: NumPy repeating its float32 sums in their order meets the golden image to 3e-5, and
-    float64 misses it by 3.6e-4, as we do.
+    TensorFlow 0.12 computes the variance as E[x²] - E[x]², which for two close values is mostly
+    rounding. NumPy with the same float32 sums in the same order agrees with the golden image to
+    3e-5. float64 differs by 3.6e-4, and so does this project.
     """
     run = tensorflow_run(2)
     apply = functools.partial(BIRDS["g_net"].apply, train=True, mutable=["batch_stats"])
@@ -304,7 +306,7 @@ def test_tensorflow_training_forward_and_losses(stage):
 
 
 def tensorflow_trajectory(run):
-    """The losses after each of three iterations."""
+    """Returns the losses after each of three iterations."""
     d_loss = [metrics["d_loss"] for metrics in run.metrics[1:]]
     g_loss = []
     for state in run.states[1:4]:
@@ -317,7 +319,7 @@ def tensorflow_trajectory(run):
 
 def tensorflow_arrays(run, state):
     ours = {run.g: variables(state.generator), run.d: variables(state.discriminator)}
-    return name_tables.to_tensorflow(ours, {scope: BIRDS[scope] for scope in ours})
+    return to_tensorflow(ours, {scope: BIRDS[scope] for scope in ours})
 
 
 def test_tensorflow_stage1_trajectory():
@@ -326,8 +328,8 @@ def test_tensorflow_stage1_trajectory():
     close(d_loss, run.golden["traj_d_loss_after"], 1e-5)
     close(g_loss, run.golden["traj_g_loss_after"], 1e-5)
     for key, (ours, golden) in after3(run, tensorflow_arrays(run, run.states[3]), 0).items():
-        # Batch normalisation leaves these biases no gradient, or some of them none: Adam makes
-        # steps of its rate out of the rounding.
+        # Batch normalisation leaves these biases, or some of them, without a gradient. Adam turns
+        # the rounding into steps of the size of its learning rate.
         no_gradient = key.startswith("after3/") and key.endswith("Linear/bias")
         close(ours[:3], golden[:3], 2e-3 if no_gradient else 1e-5)
         close(ours[3:], golden[3:], 6 * RATE / np.abs(golden[3:]).max() if no_gradient else 1e-5)
@@ -376,16 +378,16 @@ def test_pytorch_inference(stage):
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-def test_pytorch_judgement(stage):
+def test_pytorch_discriminator_logits(stage):
     run = pytorch_run(stage)
 
     @compiled
-    def judge(variables, image, condition):
+    def discriminate(variables, image, condition):
         apply = functools.partial(run.game.discriminator.apply, variables)
         features = apply(image, False, method="encode")
         return features, *apply(image, condition, False)
 
-    features, pair, alone = judge(run.d[""], run.images, run.golden["eval_mu"])
+    features, pair, alone = discriminate(run.d[""], run.images, run.golden["eval_mu"])
     close(features, run.golden["eval_d_feat"], 1e-4)
     close(jax.nn.sigmoid(pair), run.golden["eval_d_cond_prob"], 1e-4)
     if stage == 2:

@@ -1,4 +1,4 @@
-"""The text encoders to choose from: config.encoder is one of these names."""
+"""The registry of text encoders: `config.encoder` is one of these names."""
 
 from stackgan_jax.text.encoders.encoder import Encoder
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder

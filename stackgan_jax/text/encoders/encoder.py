@@ -1,4 +1,4 @@
-"""What every text encoder is: captions in, normalised embeddings out (StackGAN, sec. 3.1)."""
+"""The interface of all text encoders: captions in, embeddings out (StackGAN, sec. 3.1)."""
 
 import dataclasses
 import hashlib
@@ -7,21 +7,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import flax.linen as nn
+import jax
 import numpy as np
 
+from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.runtime.errors import UserError
+
+# A few thousand captions are enough to measure the mean and the spread of the embeddings.
+_NORMALISED_BY = 4096
 
 
 class Identity(nn.Module):
-    """The text tower of an encoder whose embeddings are given: returns them."""
+    """The text network of an encoder that is not trained: returns the embeddings it is given."""
 
-    def __call__(self, tokens):
-        """tokens: [b, t] → the same."""
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        """Returns `tokens`, [b, t]."""
         return tokens
 
     @staticmethod
-    def without_words(key, tokens, share):
-        """The same: nothing can be left out of an embedding."""
+    def without_words(key: jax.Array, tokens: jax.Array, share: float) -> jax.Array:
+        """Returns `tokens` unchanged: an embedding has no words to leave out."""
         return tokens
 
 
@@ -29,62 +34,86 @@ class Identity(nn.Module):
 class Encoder:
     """Captions in, normalised embeddings out.
 
-    An encoder's own embeddings x leave it as (x - shift) * scale, so that whatever trained it, a
-    network that reads them starts from the same range. Published encoders keep shift 0 and scale 1.
+    `embed` returns (x - shift) * scale for a raw embedding x. Every network that reads embeddings
+    therefore starts from the same range, whatever trained the encoder. Published encoders keep
+    shift 0 and scale 1.
+
+    A new encoder defines `name`, `fresh` and `raw_embeddings`. An encoder with fields of its own
+    also defines `saved_fields`, `saved_arrays` and `from_saved`. An entry in `ENCODERS` makes it
+    available as `config.encoder`.
 
     Attributes:
-        width: t, how many numbers an embedding has.
+        name: The encoder's name in a config.
+        trainable: Whether the joint embedding trains the encoder. If not, only the image tower is
+            trained, to match the given embeddings.
+        width: t, the length of an embedding.
         shift: [t] float32.
-        scale: one number, so that directions keep their weights.
+        scale: A single number, so that directions keep their relative weight.
     """
 
     name: ClassVar[str]
-    # Whether the joint embedding trains it; otherwise only an image tower learns to meet it.
     trainable: ClassVar[bool] = False
     width: int
     shift: np.ndarray
     scale: float
 
     @classmethod
-    def fresh(cls, choice: Mapping[str, Any], train: Any, test: Any) -> "Encoder":
-        """The encoder that a config chooses: untrained, or normalised by the training captions.
+    def fresh(cls, choice: Mapping[str, Any], train: Split, test: Split) -> "Encoder":
+        """Returns the encoder that a config chooses: untrained, or normalised by `train`.
 
         Args:
-            choice: the config's `text`, `model` and `embeddings`, of which each encoder reads its
-                own.
-            train: the training split, of which the captions are read; test: likewise.
-        Raises UserError when what was chosen is missing or unfit.
+            choice: The config. Each encoder reads the fields that concern it, of `text`, `model`,
+                `embeddings` and `data`.
+            train: The training split. Only its captions and its folder are read.
+            test: The test split, likewise.
+
+        Raises:
+            UserError: If the chosen model or file is missing or unfit.
         """
         raise NotImplementedError
 
     def embed(self, captions: str | Iterable[str], batch_size: int = 256) -> np.ndarray:
-        """Captions → [n, width] float32, n at least 1; raises UserError on an empty caption."""
+        """Embeds captions.
+
+        Args:
+            captions: One caption, or n of them.
+            batch_size: How many different captions are embedded at a time.
+
+        Returns:
+            [n, width] float32, n at least 1.
+
+        Raises:
+            UserError: If there is no caption, or an empty one.
+        """
         captions = [captions] if isinstance(captions, str) else list(captions)
         if not captions:
             raise UserError("There is no caption to embed; give at least one.")
         for number, caption in enumerate(captions, start=1):
             if not caption.strip():
                 raise UserError(f"Caption {number} of {len(captions)} is empty; write a sentence.")
-        # Captions of whole classes come again and again.
+        # Captions of whole classes repeat, so each different caption is embedded once.
         places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
         once = list(places)
         batches = [once[i : i + batch_size] for i in range(0, len(once), batch_size)]
-        raw = np.concatenate([self._raw(batch) for batch in batches])
+        raw = np.concatenate([self.raw_embeddings(batch) for batch in batches])
         embeddings = (raw - self.shift) * np.float32(self.scale)
         return embeddings[[places[caption] for caption in captions]]
 
     def normalised_by(self, captions: Sequence[str], batch_size: int = 256) -> "Encoder":
-        """This encoder, shifted and scaled so that the embeddings of these captions have mean 0 and
-        a root mean square of 1 per number; a few thousand of them, evenly taken, decide."""
+        """Returns this encoder with the shift and scale that normalise the given captions.
+
+        Their embeddings then have mean 0 and a root mean square of 1 per number. Of many captions,
+        a few thousand are used, evenly spaced.
+        """
         plain = dataclasses.replace(self, shift=np.zeros(self.width, np.float32), scale=1.0)
-        embeddings = plain.embed(captions[:: len(captions) // 4096 + 1], batch_size)
+        embeddings = plain.embed(captions[:: len(captions) // _NORMALISED_BY + 1], batch_size)
         shift = embeddings.mean(axis=0)
         spread = float(np.sqrt(np.mean(np.square(embeddings - shift))))
         return dataclasses.replace(self, shift=shift, scale=1 / max(spread, 1e-6))
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that change when a weight or the normalisation does; names caches."""
+        """16 hex digits that change with the weights and the normalisation; names caches."""
         digest = hashlib.sha256(json.dumps(self.description(), sort_keys=True).encode())
         for name, array in sorted(self.arrays().items()):
             digest.update(f"{name} {array.shape} {array.dtype} ".encode())
@@ -93,52 +122,69 @@ class Encoder:
 
     @property
     def tower(self) -> nn.Module:
-        """The network that the joint embedding trains; it reads `tokens`."""
+        """The text network that the joint embedding trains. It reads `tokens`."""
         return Identity()
 
     def tokens(self, captions: Sequence[str]) -> np.ndarray:
-        """[n, …]: what `tower` reads."""
+        """Returns the input of `tower` for n captions: [n, …]."""
         return self.embed(captions)
 
     def trained(self, params: Any) -> "Encoder":
-        """This encoder with the tower's parameters, not normalised; itself if none is trained."""
+        """Returns this encoder with the parameters of `tower`, not normalised.
+
+        An encoder that is not trained returns itself.
+        """
         return self
 
     def description(self) -> dict[str, Any]:
-        """What encoder.json says of it."""
+        """Returns the content of encoder.json."""
         return {"encoder": self.name, "width": self.width, "scale": self.scale} | {
-            "fields": self._fields()
+            "fields": self.saved_fields()
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """What arrays.npz holds of it."""
-        return {"shift": self.shift} | {f"weights/{k}": v for k, v in self._arrays().items()}
+        """Returns the content of arrays.npz."""
+        weights = {f"weights/{name}": array for name, array in self.saved_arrays().items()}
+        return {"shift": self.shift} | weights
 
     @classmethod
     def restored(
         cls, description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
     ) -> "Encoder":
-        """From `description` and `arrays`; raises KeyError, TypeError or ValueError on others."""
+        """Returns the encoder of a `description` and `arrays`.
+
+        Raises:
+            KeyError, TypeError, ValueError: If these are not the ones of such an encoder.
+        """
         weights = {
             name.removeprefix("weights/"): array
             for name, array in arrays.items()
             if name.startswith("weights/")
         }
         common = {"width": description["width"], "scale": description["scale"]}
-        return cls._from_saved(description["fields"], weights, shift=arrays["shift"], **common)
+        return cls.from_saved(description["fields"], weights, shift=arrays["shift"], **common)
 
-    def _raw(self, captions: list[str]) -> np.ndarray:
-        """A batch of captions → [n, width] float32 before normalisation."""
+    def raw_embeddings(self, captions: list[str]) -> np.ndarray:
+        """Returns the embeddings before normalisation of n captions: [n, width] float32."""
         raise NotImplementedError
 
-    def _fields(self) -> dict[str, Any]:
-        """What besides arrays and normalisation makes this encoder, as JSON."""
-        raise NotImplementedError
+    def saved_fields(self) -> dict[str, Any]:
+        """Returns the encoder's own fields as JSON, without arrays and normalisation."""
+        return {}
 
-    def _arrays(self) -> dict[str, np.ndarray]:
-        """Its weights under flat names."""
-        raise NotImplementedError
+    def saved_arrays(self) -> dict[str, np.ndarray]:
+        """Returns the encoder's own arrays under flat names."""
+        return {}
 
     @classmethod
-    def _from_saved(cls, fields: dict, arrays: dict[str, np.ndarray], **common) -> "Encoder":
-        raise NotImplementedError
+    def from_saved(
+        cls,
+        fields: Mapping[str, Any],
+        arrays: Mapping[str, np.ndarray],
+        *,
+        width: int,
+        shift: np.ndarray,
+        scale: float,
+    ) -> "Encoder":
+        """Returns the encoder of `saved_fields` and `saved_arrays`; raises as `restored` does."""
+        return cls(width=width, shift=shift, scale=scale)
