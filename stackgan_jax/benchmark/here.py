@@ -42,7 +42,7 @@ def measure(
     if "input" in what:
         result["input"] = _input(subject, devices, seconds)
     learner = None
-    with compilation.memory_in_words(config.batch_size):
+    with compilation.readable_out_of_memory(config.batch_size):
         if "step" in what or peer_name:
             result["peaks"] = device.peaks(subject.dtype, min(seconds, 3))
             learner, result["train_step"] = _step(subject, devices, seconds, peer_name, result)
@@ -93,7 +93,7 @@ def _step(
         "residency": "device" if step.held else "host",
         "compile_seconds": round(compile_seconds, 2),
         "operations": operations,
-        "compiled": compilation.account(compiled),
+        "compiled": compilation.costs(compiled),
         "operations_per_second": round(operations / median),
         "share_of_peak": operations / median / peaks["operations_per_second"] / devices.size,
         "peak_memory_bytes": device.peak_memory(),

@@ -46,12 +46,12 @@ def measure(subject: work.Subject, target: str) -> dict[str, Any]:
     generation = target.partition(":")[0]
     card = cards.CARDS.get(generation)
     memory = (card.memory if card else CHIPS[generation][0]) * 2**30
-    with compilation.memory_in_words(config.batch_size):
+    with compilation.readable_out_of_memory(config.batch_size):
         if card:
             compiled = several.compile(state, {}, _stacked(devices, batch))
         else:
             compiled = one.compile(state, {}, batch)
-        account = compilation.account(compiled)
+        account = compilation.costs(compiled)
         if account["memory_bytes"] > memory:  # a TPU's compiler says so itself
             needed, there = account["memory_bytes"] / 2**30, memory / 2**30
             raise MemoryError(f"{needed:.0f} GiB needed, {there:.0f} there")
