@@ -37,17 +37,15 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
     Raises:
         UserError: the other processes cannot be reached, or their numbers of devices differ.
     """
-    explicit = (
-        {}
-        if coordinator == AUTO
-        else {
+    explicit: dict[str, Any] = {}
+    if coordinator != AUTO:
+        explicit = {
             "coordinator_address": coordinator,
             "num_processes": num_processes,
             "process_id": process_id,
         }
-    )
-    if process_id and coordinator != AUTO:
-        _wait_for(coordinator, 5 * peer_timeout)
+        if process_id:
+            _wait_for(coordinator, 5 * peer_timeout)
     try:
         jax.distributed.initialize(
             **explicit,
@@ -57,6 +55,12 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
         )
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         raise UserError(_join_failure(coordinator, num_processes, process_id, error)) from error
+    _require_equal_shares()
+    _connect()
+
+
+def _require_equal_shares() -> None:
+    """Raises UserError if the processes have different numbers of devices."""
     counts = [0] * jax.process_count()
     for device in jax.devices():
         counts[device.process_index] += 1
@@ -64,7 +68,6 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
         raise UserError(
             f"The processes have {counts} devices; give every process the same number of devices."
         )
-    _connect()
 
 
 def _connect() -> None:
@@ -128,16 +131,16 @@ def gather(text: str) -> list[str]:
     return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
 
-def agree(facts: Mapping[str, Any]) -> None:
+def agree(settings: Mapping[str, Any]) -> None:
     """Checks that all processes have the same settings.
 
     Args:
-        facts: this process's settings by name; JSON values.
+        settings: this process's settings by name; JSON values.
 
     Raises:
         UserError: in every process, when a setting differs.
     """
-    gathered = [json.loads(text) for text in gather(json.dumps(dict(facts), sort_keys=True))]
+    gathered = [json.loads(text) for text in gather(json.dumps(dict(settings), sort_keys=True))]
     different = [
         name
         for name in sorted(set().union(*gathered))
@@ -154,8 +157,8 @@ def agree(facts: Mapping[str, Any]) -> None:
 def _values_by_process(name: str, gathered: Sequence[Mapping[str, Any]]) -> str:
     """Returns for example `batch_size is 8 in process 0, 16 in processes 1, 3`."""
     owners: dict[str, list[int]] = {}
-    for process, facts in enumerate(gathered):
-        owners.setdefault(repr(facts.get(name, "absent")), []).append(process)
+    for process, settings in enumerate(gathered):
+        owners.setdefault(repr(settings.get(name, "absent")), []).append(process)
     parts = (
         f"{value} in process{'es' * (len(which) > 1)} {', '.join(map(str, which))}"
         for value, which in owners.items()
@@ -163,7 +166,7 @@ def _values_by_process(name: str, gathered: Sequence[Mapping[str, Any]]) -> str:
     return f"{name} is {', '.join(parts)}"
 
 
-def refuse_if_any(problem: str) -> None:
+def raise_in_all(problem: str) -> None:
     """Raises the problem of one process in all of them.
 
     Args:

@@ -11,8 +11,8 @@ LINE_EVERY = 5.0  # seconds between two lines in a file or a pipe
 class Bar:
     """A bar on the terminal with counts, rate, remaining time and details.
 
-    What came before the first call of `draw`, such as the start of workers or compilation, counts
-    neither in the rate nor in the remaining time.
+    The rate and the remaining time count from the first call of `draw`: the time before it, for
+    example the start of workers or a compilation, is left out.
 
     Args:
         what: the work, at the left end of the bar.
@@ -69,7 +69,8 @@ class Progress:
     """Reports how far a piece of work is, on stderr.
 
     Call it with the number of units that are done. On a terminal it draws a `Bar`; in a file or a
-    pipe it prints a line every five seconds and one at the end.
+    pipe it prints a line every five seconds and one at the end. The remaining time counts from the
+    first call, so that the start of workers is left out.
 
     Args:
         what: the work, as the line begins: "synthetic_birds, train".
@@ -95,7 +96,7 @@ class Progress:
 
     def _print(self, done: int) -> None:
         now = time.monotonic()
-        if self._first is None:  # The start of the workers came before; it is not counted.
+        if self._first is None:  # The start of the workers was before this call.
             self._first = done, now
         first_done, first_time = self._first
         ahead = done - first_done
