@@ -1,4 +1,4 @@
-"""Runs of several processes on this machine, for tests: real ones, over gloo."""
+"""Runs of several processes on this machine, connected by Gloo, for tests."""
 
 import json
 import os
@@ -24,20 +24,21 @@ def tuples(tree):
 
 
 def config_file(config, folder: Path) -> Path:
-    """A config as a file that --config can name."""
+    """Writes a config as a file for --config, and returns its path."""
     path = folder / f"config{len(list(folder.glob('config*.py')))}.py"
     path.write_text(CONFIG.format(text=config.to_json_best_effort()))
     return path
 
 
 def free_port() -> int:
+    """Returns a TCP port that nothing listens on."""
     with socket.socket() as any_port:
         any_port.bind(("localhost", 0))
         return any_port.getsockname()[1]
 
 
 def slurm(number: int, count: int) -> dict[str, str]:
-    """What Slurm tells each process of a step."""
+    """Returns the environment variables that Slurm sets for process `number` of `count`."""
     return {
         "SLURM_JOB_ID": str(os.getpid()),
         "SLURM_STEP_NODELIST": "localhost",
@@ -49,10 +50,18 @@ def slurm(number: int, count: int) -> dict[str, str]:
 
 
 class Run:
-    """`count` processes of `devices` devices each, training `config` into `workdir`.
+    """Started processes that train one config into one workdir together.
 
-    `flags`: for all; `own`: for each process, its own; `cluster`: `slurm`, where no flag says who
-    they are.
+    Args:
+        count: the number of processes.
+        devices: the number of devices of each process.
+        config: the file of the config.
+        workdir: the folder of the run.
+        flags: further options of all processes.
+        own: further options of each process.
+        cwd: the current folder of each process.
+        cluster: a function, for example `slurm`, that replaces the options --coordinator,
+            --num_processes and --process_id.
     """
 
     def __init__(self, count, devices, config, workdir, *flags, own=None, cwd=None, cluster=None):
@@ -82,7 +91,7 @@ class Run:
             )
 
     def ended(self, timeout=600):
-        """Waits for all → each one's exit status and output."""
+        """Waits for all processes; returns their exit statuses and their outputs."""
         try:
             outputs = [process.communicate(timeout=timeout)[0] for process in self.processes]
         finally:
@@ -91,20 +100,20 @@ class Run:
         return [process.returncode for process in self.processes], outputs
 
     def wait_for_line(self, part):
-        """Reads process 0's output until a line with `part`."""
+        """Reads the output of process 0 up to a line that contains `part`."""
         for line in self.processes[0].stdout:
             if part in line:
                 return
         raise AssertionError(f"process 0 ended without {part!r}")
 
     def kill_child(self, number):
-        """SIGKILL to what the supervising parent of a process watches over: the trainer."""
+        """Sends SIGKILL to the child of a process's supervising parent, which trains."""
         parent = self.processes[number].pid
         (child,) = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         os.kill(int(child), signal.SIGKILL)
 
 
 def log(workdir: Path) -> list[dict]:
-    """What a run wrote to its log, without times."""
+    """Returns the lines of a run's metrics.jsonl without their times."""
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]

@@ -54,7 +54,7 @@ def measure(
         "residency": "device" if step.held else "host",
         "compile_seconds": round(compile_seconds, 2),
         "operations": operations,
-        "compiled": compilation.account(compiled),
+        "compiled": compilation.costs(compiled),
         "operations_per_second": round(per_second),
         "share_of_peak": per_second / peaks["operations_per_second"] / devices.size,
         "peak_memory_bytes": machine.peak_memory(),

@@ -1,1 +1,1 @@
-"""What the rest stands on: devices, processes, compilation, paths, files, errors."""
+"""The base of all other packages: devices, processes, compilation, paths, files, errors."""

@@ -1,4 +1,4 @@
-"""Compiling: ahead of time with progress shown, kept for the next start, out of memory in words."""
+"""Compilation of jitted functions: ahead of time, reported, cached, with clear memory errors."""
 
 import contextlib
 import hashlib
@@ -14,51 +14,63 @@ from typing import Any
 import jax
 
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.progress import print_line
 
-SIGN_OF_LIFE = 15.0  # seconds between words while the compiler works
+REPORT_EVERY = 15.0  # seconds between two lines while the compiler works
 OUT_OF_MEMORY = "RESOURCE_EXHAUSTED"
 
 
 class Program:
-    """A function that is compiled before its first call, telling so on the terminal.
+    """A jitted function that is compiled before its first call; the terminal shows when.
 
     Args:
-      name: what it is, for the terminal: "training step".
-      function: as for `jax.jit`, and so are the other arguments.
+        name: the program's name on the terminal: "training step".
+        function: the function, as for `jax.jit`.
+        options: the other arguments of `jax.jit`.
     """
 
-    def __init__(self, name: str, function: Callable, **options: Any):
+    def __init__(self, name: str, function: Callable, **options: Any) -> None:
         self.name = name
         self._jitted = jax.jit(function, **options)
         self._lowered: jax.stages.Lowered | None = None
         self._compiled: jax.stages.Compiled | None = None
 
     def __call__(self, *arguments: Any) -> Any:
+        """Runs the program; the first call compiles it."""
         compiled = self._compiled or self.compile(*arguments)
         return compiled(*arguments)
 
     def compile(self, *arguments: Any) -> jax.stages.Compiled:
-        """Compiles for arguments or ShapeDtypeStructs of these shapes, for later calls too."""
-        with progress(f"the {self.name}"):
+        """Compiles the program for arguments of these shapes; later calls use the result.
+
+        Args:
+            arguments: arrays, or `jax.ShapeDtypeStruct`s.
+        """
+        with compiling(f"the {self.name}"):
             self._lowered = self._jitted.lower(*arguments)
             self._compiled = self._lowered.compile()
         return self._compiled
 
     def operations(self) -> float:
-        """Of one call, as written, by the compiler's count before it optimises."""
+        """Returns the floating-point operations of one call, counted before optimisation."""
         return (self._lowered.cost_analysis() or {}).get("flops", 0.0)
 
 
-def account(compiled: jax.stages.Compiled) -> dict[str, float]:
-    """A compiled program's operations, bytes read and written, and bytes of a device's memory."""
-    costs, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+def costs(compiled: jax.stages.Compiled) -> dict[str, float]:
+    """Returns what one call of a compiled program costs.
+
+    Returns:
+        `operations`: floating-point operations; `bytes`: bytes read and written; `memory_bytes`:
+        bytes of one device's memory.
+    """
+    analysis, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
     return {
-        "operations": costs.get("flops", 0.0),
-        "bytes": costs.get("bytes accessed", 0.0),
+        "operations": analysis.get("flops", 0.0),
+        "bytes": analysis.get("bytes accessed", 0.0),
         "memory_bytes": (
             memory.argument_size_in_bytes
             + memory.output_size_in_bytes
-            - memory.alias_size_in_bytes  # outputs in the place of donated arguments
+            - memory.alias_size_in_bytes  # Outputs that reuse the memory of donated arguments.
             + memory.temp_size_in_bytes
             + memory.generated_code_size_in_bytes
         ),
@@ -66,68 +78,79 @@ def account(compiled: jax.stages.Compiled) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Says that `what` is being compiled, now and then that it still is, and how long it took."""
+def compiling(what: str) -> Iterator[None]:
+    """Reports on stdout that `what` is being compiled, that it still is, and how long it took.
+
+    Only process 0 reports.
+    """
     if jax.process_index():
         yield
         return
-    print(f"Compiling {what} …", flush=True)
-    began, done = time.monotonic(), threading.Event()
+    print_line(f"Compiling {what} …")
+    start, finished = time.monotonic(), threading.Event()
 
-    def tell() -> None:
-        while not done.wait(SIGN_OF_LIFE):
-            print(f"… still compiling, {time.monotonic() - began:.0f} s", flush=True)
+    def report() -> None:
+        while not finished.wait(REPORT_EVERY):
+            print_line(f"… still compiling, {time.monotonic() - start:.0f} s")
 
-    teller = threading.Thread(target=tell, daemon=True)
-    teller.start()
+    reporter = threading.Thread(target=report, daemon=True)
+    reporter.start()
     try:
         yield
     finally:
-        done.set()
-        teller.join()
-    print(f"Compiled {what} in {time.monotonic() - began:.1f} s.", flush=True)
+        finished.set()
+        reporter.join()
+    print_line(f"Compiled {what} in {time.monotonic() - start:.1f} s.")
 
 
 @contextlib.contextmanager
-def memory_in_words(batch_size: int = 0) -> Iterator[None]:
-    """Turns out-of-memory of the compiler or the device into a UserError that says what takes less.
+def readable_out_of_memory(batch_size: int = 0) -> Iterator[None]:
+    """Turns out-of-memory errors of the compiler or the device into a `UserError` with remedies.
 
-    `batch_size` is the config's, where it is known.
+    Args:
+        batch_size: the config's batch size, or 0 if it is not known.
+
+    Raises:
+        UserError: the block ran out of memory.
     """
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and OUT_OF_MEMORY not in str(error):
             raise
-        raise UserError(_advice(str(error), batch_size)) from error
+        raise UserError(_out_of_memory_sentence(str(error), batch_size)) from error
 
 
-def _advice(message: str, batch_size: int) -> str:
-    reason = message.removeprefix(f"{OUT_OF_MEMORY}: ").strip().splitlines()
+def _out_of_memory_sentence(message: str, batch_size: int) -> str:
+    lines = message.removeprefix(f"{OUT_OF_MEMORY}: ").strip().splitlines()
+    reason = lines[0].rstrip(".") if lines else "full"
     smaller = f"--config.batch_size={batch_size // 2} (now {batch_size})" if batch_size > 1 else ""
     smaller = smaller or "a smaller --config.batch_size"
     return (
-        f"The device's memory is too small ({reason[0].rstrip('.') if reason else 'full'}); "
-        f"what takes less: {smaller}, --config.training.rematerialise=True, "
+        f"The device's memory is too small ({reason}); "
+        f"these options need less: {smaller}, --config.training.rematerialise=True, "
         "--config.generator.dtype=bfloat16 with --config.discriminator.dtype=bfloat16, "
         "--config.data.residency=host."
     )
 
 
 def keep_compiled() -> Path | None:
-    """Keeps what is compiled in the user's cache directory, for the next start.
+    """Keeps compiled programs in the user's cache folder, so that the next start is faster.
 
-    JAX_COMPILATION_CACHE_DIR names another directory, and JAX_ENABLE_COMPILATION_CACHE=false
-    switches it off. → the directory, or None when it can't be made.
+    The environment variable JAX_COMPILATION_CACHE_DIR chooses another folder, and
+    JAX_ENABLE_COMPILATION_CACHE=false switches the cache off.
+
+    Returns:
+        The folder, or None if it cannot be created.
     """
     if jax.config.jax_compilation_cache_dir:
         return Path(jax.config.jax_compilation_cache_dir)
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    directory = caches / "stackgan_jax" / "compiled" / _machine()
+    directory = caches / "stackgan_jax" / "compiled" / _instruction_set()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        print(f"Nothing compiled is kept: {directory}: {error.strerror}.", file=sys.stderr)
+        print(f"Compiled programs are not kept: {directory}: {error.strerror}.", file=sys.stderr)
         return None
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -135,8 +158,8 @@ def keep_compiled() -> Path | None:
     return directory
 
 
-def _machine() -> str:
-    """A name for the processor's instruction set: code for another one may crash here."""
+def _instruction_set() -> str:
+    """Returns a name for the processor's instruction set: code for another one may crash here."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         kept = {line for line in lines if line.startswith(("flags", "Features", "model name"))}

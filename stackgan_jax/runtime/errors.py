@@ -1,18 +1,27 @@
-"""The one error that is meant for the person at the terminal."""
+"""The exceptions that end the program with one sentence instead of a traceback."""
+
+import os
 
 
 class UserError(Exception):
-    """A mistake the user can mend: one sentence with the value, the choices and the remedy.
+    """A mistake that the user can correct: one sentence with the value, choices and remedy.
 
-    `main` prints it alone, without a traceback, and exits with status 1.
+    `main` prints the sentence without a traceback and exits with status 1.
     """
 
 
 class Stopped(Exception):
-    """Ctrl-C or SIGTERM came; everything up to `step` has been saved in `workdir`."""
+    """Training stopped after Ctrl-C or SIGTERM; it has been saved.
 
-    def __init__(self, signal_number: int, step: int, workdir):
+    Args:
+        signal_number: the signal that stopped it.
+        step: the last step that was done and saved.
+        workdir: the folder of the run.
+    """
+
+    def __init__(self, signal_number: int, step: int, workdir: str | os.PathLike) -> None:
         super().__init__(
-            f"Stopped at step {step:,}, saved in {workdir}. The same command goes on from there."
+            f"Stopped at step {step:,}, saved in {workdir}. "
+            "Run the same command again to continue from there."
         )
         self.exit_status = 128 + signal_number

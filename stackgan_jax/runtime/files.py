@@ -11,9 +11,9 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(path: Any) -> Iterator[Any]:
-    """Yields the name of a file to write, beside `path`; the file becomes `path` at the end.
+    """Yields a temporary path in the folder of `path`; its file becomes `path` at the end.
 
-    If the block raises, `path` stays as it was and nothing is left beside it.
+    If the block raises, `path` stays as it was and the temporary file is removed.
 
     Args:
         path: a `Path`, or an `epath.Path` on gs://. Its folder must exist.
@@ -28,29 +28,34 @@ def replacing(path: Any) -> Iterator[Any]:
 
 
 def write_text(path: Any, text: str) -> None:
-    """Writes UTF-8 text to `path`, whole or not at all."""
+    """Writes UTF-8 text to `path`, whole or not at all.
+
+    Args:
+        path: as for `replacing`.
+        text: the whole contents of the file.
+    """
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`, which becomes `path` at the end.
+    """Yields a temporary empty folder in the folder of `path`; it becomes `path` at the end.
 
-    A folder that stood at `path` is replaced by it. If the block raises, `path` stays as it was.
-    Missing folders above `path` are made.
+    A folder that already exists at `path` is replaced. If the block raises, `path` stays as it was
+    and the temporary folder is removed. Missing parent folders are created.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     try:
-        yield made
-        made.chmod(0o755)
+        yield partial
+        partial.chmod(0o755)
         if path.exists():
-            replaced = made.with_name(made.name + "-replaced")
+            replaced = partial.with_name(partial.name + "-replaced")
             os.rename(path, replaced)
-            os.rename(made, path)
+            os.rename(partial, path)
             shutil.rmtree(replaced)
         else:
-            os.rename(made, path)
+            os.rename(partial, path)
     finally:
-        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)

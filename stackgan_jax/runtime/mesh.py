@@ -1,4 +1,4 @@
-"""Devices and processes: the one-axis ('data',) mesh, its shardings, and batches placed on it."""
+"""The mesh of all devices with the one axis `data`: shardings, placement and synchronisation."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -9,13 +9,18 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stackgan_jax.runtime.errors import UserError
 
-SMALLEST = 4096  # numbers in an array that is worth splitting
+SMALLEST = 4096  # Arrays with fewer numbers are not split over the devices.
 
 
 def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) -> Mesh:
-    """The mesh of all devices of all processes, or of described ones, axis `data`.
+    """Returns the mesh of all devices of all processes.
 
-    Raises UserError when `batch_size` can't be shared equally by the devices.
+    Args:
+        batch_size: the global batch size.
+        described: the devices to use instead, for example descriptions of absent devices.
+
+    Raises:
+        UserError: the number of devices does not divide `batch_size`.
     """
     devices = jax.device_count() if described is None else len(described)
     if batch_size % devices:
@@ -25,27 +30,34 @@ def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) ->
             f"batch_size {batch_size} can't be shared equally by {devices} devices; "
             f"set --config.batch_size to {choices}, or another multiple of {devices}."
         )
-    # By process, whatever the wiring: a process's part of a batch is one slice of it.
+    # Sorted by process, not by wiring, so that a process's part of a batch is one slice of it.
     ordered = sorted(described or jax.devices(), key=lambda d: (d.process_index, d.id))
     return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
-    """Every device holds the whole array."""
+    """Returns the sharding in which every device holds the whole array."""
     return NamedSharding(mesh, PartitionSpec())
 
 
 def over_batch(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """The leading axis, or another, is split over the devices."""
+    """Returns the sharding that splits the leading axis, or another one, over the devices."""
     return NamedSharding(mesh, PartitionSpec(*[None] * axis, "data"))
 
 
 def over_devices(mesh: Mesh, shapes: Any) -> Any:
-    """A sharding for each array of a tree (or its shape): split over the devices.
+    """Returns shardings that split each array of a tree over the devices.
 
-    Each array is split along its longest axis that the devices divide (as in ZeRO-3 or FSDP), so
-    that a device keeps, and an optimiser updates, 1 / devices of it; XLA gathers it where it is
-    used. Arrays of under `SMALLEST` numbers stay whole.
+    Each array is split along its longest axis that the number of devices divides, as in ZeRO-3 or
+    FSDP: a device keeps 1 / devices of the array, and the optimiser updates only this part. XLA
+    gathers the array where it is used. Arrays with fewer than `SMALLEST` numbers stay whole.
+
+    Args:
+        mesh: the devices.
+        shapes: a tree of arrays or of `jax.ShapeDtypeStruct`s.
+
+    Returns:
+        A tree of the same structure with a sharding for each array.
     """
 
     def choose(leaf: Any) -> NamedSharding:
@@ -59,14 +71,20 @@ def over_devices(mesh: Mesh, shapes: Any) -> Any:
 
 
 def gathered(mesh: Mesh, tree: Any) -> Any:
-    """The same arrays, whole on every device; to be called by every process."""
+    """Returns the arrays whole on every device; every process must call it."""
     return jax.jit(lambda tree: tree, out_shardings=replicated(mesh))(tree)
 
 
 def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray], axis: int = 0) -> dict[str, jax.Array]:
-    """This process's part of a batch, `[b / processes, …]` each, as global arrays `[b, …]`.
+    """Puts this process's part of a batch on its devices.
 
-    `axis` is the one that runs over the batch: 1 for batches that are stacked.
+    Args:
+        mesh: the devices.
+        batch: this process's arrays, `[b / processes, …]` each.
+        axis: the axis of the images: 1 for stacked batches `[steps, b / processes, …]`.
+
+    Returns:
+        Global arrays `[b, …]`, split over the devices.
     """
     sharding = over_batch(mesh, axis)
     return {
@@ -76,26 +94,29 @@ def place_batch(mesh: Mesh, batch: Mapping[str, np.ndarray], axis: int = 0) -> d
 
 
 def own_rows(count: int) -> np.ndarray:
-    """Which of `count` rows this process works on: as many in each, the last one repeated."""
+    """Returns the indices of the rows, out of `count`, that this process works on.
+
+    Every process gets the same number; the last index is repeated where rows run out.
+    """
     share = -(-count // jax.process_count())
     first = jax.process_index() * share
     return np.minimum(np.arange(first, first + share), count - 1)
 
 
 def gather_rows(rows: np.ndarray, count: int) -> np.ndarray:
-    """Every process's `own_rows` → `[count, …]`, on every process."""
+    """Joins the results for every process's `own_rows` to `[count, …]`, on every process."""
     if jax.process_count() == 1:
         return rows
     from jax.experimental import multihost_utils
 
-    if rows.dtype.kind == "U":  # strings travel as numbers
+    if rows.dtype.kind == "U":  # Strings are sent as numbers.
         numbers = np.ascontiguousarray(rows.astype("U64")).view(np.uint32).reshape(-1, 64)
         return gather_rows(numbers, count).view("U64")[:, 0]
     return multihost_utils.process_allgather(rows, tiled=True)[:count]
 
 
 def on_host(tree: Any) -> Any:
-    """Arrays of a mesh, wherever their parts lie, as whole NumPy arrays of this process."""
+    """Returns the arrays of a tree as whole NumPy arrays, also where other processes hold parts."""
     if all(leaf.is_fully_addressable or leaf.is_fully_replicated for leaf in jax.tree.leaves(tree)):
         return jax.device_get(tree)
     from jax.experimental import multihost_utils
@@ -104,7 +125,7 @@ def on_host(tree: Any) -> Any:
 
 
 def place_everywhere(mesh: Mesh, arrays: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-    """Arrays that every process has, as global arrays that every device holds whole."""
+    """Puts arrays that every process has whole on every device, as global arrays."""
     sharding = replicated(mesh)
     return {
         name: jax.make_array_from_process_local_data(sharding, np.asarray(value), value.shape)
@@ -113,7 +134,7 @@ def place_everywhere(mesh: Mesh, arrays: Mapping[str, np.ndarray]) -> dict[str, 
 
 
 def wait_for_all_processes(name: str) -> None:
-    """Returns when every process has come here."""
+    """Returns when every process has called it with this name."""
     if jax.process_count() > 1:
         from jax.experimental import multihost_utils
 
@@ -121,10 +142,15 @@ def wait_for_all_processes(name: str) -> None:
 
 
 def process_0_first(make: Callable[[], object], name: str) -> None:
-    """Returns when `make` has run in process 0 and then in all others.
+    """Runs `make` in process 0 first, then in all other processes.
 
-    What the first has made the others find, or, on disks of their own, make for themselves; so
-    `make` sees for itself whether there is something to do, and bears being run by several at once.
+    On a shared disk the others find what process 0 made; on disks of their own they make it
+    themselves. `make` therefore checks whether there is something to do, and several processes
+    may run it at once.
+
+    Args:
+        make: the function to run.
+        name: a name for the barriers.
     """
     if jax.process_index() == 0:
         make()

@@ -1,4 +1,4 @@
-"""Folders of runs: local ones, or on Google Cloud Storage (gs://), as JAX's libraries read them."""
+"""Paths of runs: local folders, or folders on Google Cloud Storage (gs://)."""
 
 import os
 from pathlib import Path
@@ -10,9 +10,10 @@ REMOTE = "gs://"
 
 
 def folder(path: str | os.PathLike) -> Any:
-    """A `Path`, or for gs:// an `etils.epath.Path`, which has the same methods.
+    """Returns a `Path`, or for gs:// an `etils.epath.Path`, which has the same methods.
 
-    Raises UserError for another scheme.
+    Raises:
+        UserError: the path has another scheme, for example ftp://.
     """
     text = os.fspath(path)
     if text.startswith(REMOTE):
@@ -25,15 +26,26 @@ def folder(path: str | os.PathLike) -> Any:
 
 
 def absolute(path: str | os.PathLike) -> Any:
-    """`folder(path)`, from the root; epath's own `absolute` puts gs:// below the current folder."""
+    """Returns `folder(path)` as an absolute path.
+
+    epath's own `absolute` would put gs:// paths below the current folder.
+    """
     found = folder(path)
     return found.absolute() if isinstance(found, Path) else found
 
 
 def require_local(path: str | os.PathLike, what: str) -> None:
-    """Raises UserError for a path on gs://."""
+    """Checks that `path` is on a local disk.
+
+    Args:
+        path: the path that was given.
+        what: the option that gave it, as the error names it.
+
+    Raises:
+        UserError: the path is on gs://.
+    """
     if os.fspath(path).startswith(REMOTE):
         raise UserError(
             f"{what} is {os.fspath(path)}, but has to be on a local disk; copy it there first "
-            "(gcloud storage cp --recursive), or leave the setting out."
+            "(gcloud storage cp --recursive), or omit the option."
         )

@@ -1,8 +1,8 @@
-"""Reads pickles of arrays, lists, strings and numbers, and lets nothing else in them come to life.
+"""Reads pickles of arrays, lists, strings and numbers without running code from the pickle.
 
-A pickle is a program. The names that it may use are those of `_ADMITTED`, and behind each stands an
-object of this file, never the thing that the name says: what a pickle calls is only ever code that
-is written here. Any other name stops the reading before anything is imported or called.
+A pickle is a program. It may use the names in `_ADMITTED` only, and each of them stands for an
+object of this file, never for the real thing: a pickle can only call code that is written here. Any
+other name ends the reading before anything is imported or called.
 """
 
 import pickle
@@ -17,65 +17,75 @@ from stackgan_jax.runtime.errors import UserError
 _NUMBERS = re.compile(r"[biuf][1248]")
 
 
-class _Refused(Exception):
-    """What a pickle holds or asks for that is none of arrays, lists, strings and numbers."""
+class _NotAdmitted(Exception):
+    """The pickle contains or asks for something besides arrays, lists, strings and numbers."""
 
 
 def read(path: str | Path) -> Any:
-    """The lists, strings, numbers and arrays of a pickle of any protocol, Python 2's included.
+    """Reads a pickle of any protocol, including Python 2's.
 
-    Tuples come as lists, byte strings as strings (UTF-8, or Latin-1 where they are none), numpy's
-    scalars as numbers. Arrays share the memory that was read and can't be written to.
+    Args:
+        path: the file.
 
-    Raises: UserError, naming the file, when it can't be read, is damaged, or holds anything else.
+    Returns:
+        Lists, strings, numbers and arrays. Tuples become lists, byte strings become strings (UTF-8,
+        or Latin-1 if they are not valid UTF-8), and NumPy scalars become numbers. Arrays are
+        read-only: they share the memory that was read.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or contains anything else.
     """
     try:
         with open(path, "rb") as file:
             return _plain(_Reader(file, encoding="bytes").load())
-    except _Refused as refused:
+    except _NotAdmitted as found:
         raise UserError(
-            f"{path} was not read: {refused}, and only arrays, lists, strings and numbers are "
-            "admitted. Nothing in it was run."
+            f"{path} was not read: {found}, and only arrays, lists, strings and numbers are "
+            "allowed. Nothing in it was run."
         ) from None
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
-    except Exception as error:  # a damaged pickle raises nearly anything
+    except Exception as error:  # A damaged pickle can raise nearly anything.
         reason = " ".join(f"{type(error).__name__} {error}".split())[:100]
-        raise UserError(f"{path} is damaged or no pickle ({reason}); copy it anew.") from error
+        raise UserError(
+            f"{path} is damaged or not a pickle ({reason}); copy it from its source again."
+        ) from error
 
 
 class _Reader(pickle._Unpickler):
-    """Finds the admitted names only; `persistent_load` stays the refusal that it is.
+    """Finds the admitted names only; `persistent_load` still raises, as in the base class.
 
-    The unpickler in Python: that in C sets aside whatever memory a damaged file asks for.
+    The base class is the unpickler written in Python: the one in C allocates as much memory as a
+    damaged file asks for.
     """
 
     def find_class(self, module: str, name: str) -> Any:
+        """Returns the object that stands for the name, or raises `_NotAdmitted`."""
         name = f"{module}.{name}"
         if name not in _ADMITTED:
-            raise _Refused(f"it asks for {name[:80]}")
+            raise _NotAdmitted(f"it asks for {name[:80]}")
         return _ADMITTED[name]
 
 
 class _Type:
-    """Stands for a numpy dtype; only those of numbers are made."""
+    """Stands for a NumPy dtype; only dtypes of numbers are created."""
 
     __slots__ = ("dtype",)
 
-    def __init__(self, code: str):
+    def __init__(self, code: str) -> None:
         if not _NUMBERS.fullmatch(code):
-            raise _Refused(f"it holds an array of type {code[:20]!r}")
+            raise _NotAdmitted(f"it holds an array of type {code[:20]!r}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
         _, order, *structure = state[:5]
         if any(part is not None for part in structure):
-            raise _Refused("it holds a structured array")
+            raise _NotAdmitted("it holds a structured array")
         self.dtype = self.dtype.newbyteorder(_text(order))
 
 
 class _Array:
-    """Stands for a numpy array, which is made when its contents come."""
+    """Stands for a NumPy array, which is created when its contents are read."""
 
     __slots__ = ("array",)
 
@@ -85,34 +95,34 @@ class _Array:
 
 
 class _Name:
-    """What a pickle gets for an admitted name: no attribute of it can be set."""
+    """Stands for an admitted name; the pickle cannot set attributes of it."""
 
     __slots__ = ()
 
 
 class _NewArray(_Name):
-    """`numpy.core.multiarray._reconstruct`."""
+    """Stands for `numpy.core.multiarray._reconstruct`."""
 
     def __call__(self, *_: Any) -> _Array:
         return _Array()
 
 
 class _NewType(_Name):
-    """`numpy.dtype`."""
+    """Stands for `numpy.dtype`."""
 
     def __call__(self, code: str | bytes, *_: Any) -> _Type:
         return _Type(_text(code))
 
 
 class _NewScalar(_Name):
-    """`numpy.core.multiarray.scalar`."""
+    """Stands for `numpy.core.multiarray.scalar`."""
 
     def __call__(self, kind: _Type, data: str | bytes) -> int | float | bool:
         return _array(data, kind, (), "C").item()
 
 
 class _FromBuffer(_Name):
-    """`numpy.core.numeric._frombuffer`, of protocol 5."""
+    """Stands for `numpy.core.numeric._frombuffer`, which protocol 5 uses."""
 
     def __call__(self, data: bytes, kind: _Type, shape: tuple, order: str) -> _Array:
         made = _Array()
@@ -121,27 +131,27 @@ class _FromBuffer(_Name):
 
 
 class _Encode(_Name):
-    """`_codecs.encode`, by which Python 3 writes bytes for Python 2."""
+    """Stands for `_codecs.encode`, with which Python 3 writes bytes for Python 2."""
 
     def __call__(self, text: str, encoding: str) -> bytes:
         return _bytes(text)
 
 
-class _NoBytes(_Name):
-    """`bytes`, by which Python 3 writes an empty one for Python 2."""
+class _EmptyBytes(_Name):
+    """Stands for `bytes`, with which Python 3 writes empty bytes for Python 2."""
 
     def __call__(self) -> bytes:
         return b""
 
 
 _ADMITTED = {
-    "numpy.ndarray": _Name(),  # an argument that says nothing new
+    "numpy.ndarray": _Name(),  # An argument of `_reconstruct` that is not needed.
     "numpy.dtype": _NewType(),
     "_codecs.encode": _Encode(),
-    "__builtin__.bytes": _NoBytes(),
+    "__builtin__.bytes": _EmptyBytes(),
     **{
         f"numpy.{core}.{name}": made
-        for core in ("core", "_core")  # before numpy 2, and since
+        for core in ("core", "_core")  # Before NumPy 2, and since.
         for name, made in {
             "multiarray._reconstruct": _NewArray(),
             "multiarray.scalar": _NewScalar(),
@@ -169,7 +179,7 @@ def _text(data: str | bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """`value` with arrays in place of what stood for them; raises `_Refused` for other things."""
+    """Replaces `_Array`s by their arrays; raises `_NotAdmitted` for other objects."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, _Array):
@@ -178,4 +188,4 @@ def _plain(value: Any) -> Any:
         return _text(value)
     if isinstance(value, bool | int | float):
         return value
-    raise _Refused(f"it holds a {type(value).__name__.lstrip('_')}")
+    raise _NotAdmitted(f"it holds a {type(value).__name__.lstrip('_')}")

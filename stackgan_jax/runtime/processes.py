@@ -1,4 +1,4 @@
-"""Several processes as one run: joining, agreeing at the start, stopping at the same step."""
+"""Several processes as one run: they join, compare settings and stop at the same step."""
 
 import itertools
 import json
@@ -18,31 +18,34 @@ from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 
 AUTO = "auto"
-GRACE = 3.0  # seconds that process 0, which holds the connections, leaves to the others' last words
-_steps = itertools.count()  # asked about so far, in all trainings of this process
+# Seconds that process 0, which holds the connections, waits for the others to print their errors.
+GRACE = 3.0
+# Numbers the calls of `StopRequests.agreed`, in all trainings of this process.
+_steps = itertools.count()
 
 
 def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: int) -> None:
-    """Makes this process one of several; the devices of all are one mesh from here on.
+    """Makes this process one of several; from then on `jax.devices()` lists the devices of all.
 
     Args:
-      coordinator: HOST:PORT of process 0, or "auto" where Slurm, MPI, Kubernetes or a Cloud TPU
-        know it; they know the other two as well.
-      peer_timeout: seconds without a sign of life after which a process is given up.
+        coordinator: HOST:PORT of process 0, or "auto" to ask Slurm, MPI, Kubernetes or a Cloud TPU,
+            which also know the next two arguments.
+        num_processes: the number of processes.
+        process_id: the number of this process, from 0.
+        peer_timeout: seconds without a heartbeat after which a process counts as lost.
+
     Raises:
-      UserError: the others can't be reached, or are not of the same number.
+        UserError: the other processes cannot be reached, or their numbers of devices differ.
     """
-    explicit = (
-        {}
-        if coordinator == AUTO
-        else {
+    explicit: dict[str, Any] = {}
+    if coordinator != AUTO:
+        explicit = {
             "coordinator_address": coordinator,
             "num_processes": num_processes,
             "process_id": process_id,
         }
-    )
-    if process_id and coordinator != AUTO:
-        _wait_for(coordinator, 5 * peer_timeout)
+        if process_id:
+            _wait_for(coordinator, 5 * peer_timeout)
     try:
         jax.distributed.initialize(
             **explicit,
@@ -51,19 +54,26 @@ def join(coordinator: str, num_processes: int, process_id: int, peer_timeout: in
             shutdown_timeout_seconds=peer_timeout,
         )
     except (RuntimeError, ValueError, TypeError, OSError) as error:
-        raise UserError(_why_not(coordinator, num_processes, process_id, error)) from error
+        raise UserError(_join_failure(coordinator, num_processes, process_id, error)) from error
+    _require_equal_shares()
+    _connect()
+
+
+def _require_equal_shares() -> None:
+    """Raises UserError if the processes have different numbers of devices."""
     counts = [0] * jax.process_count()
     for device in jax.devices():
         counts[device.process_index] += 1
     if len(set(counts)) > 1:
-        raise UserError(f"The processes have {counts} devices; give every process as many.")
-    _connect()
+        raise UserError(
+            f"The processes have {counts} devices; give every process the same number of devices."
+        )
 
 
 def _connect() -> None:
-    """Opens the connections between all devices while the processes are together.
+    """Opens the connections between all devices while all processes are here.
 
-    Later one may still be compiling when another calls, for which Gloo waits 30 s only.
+    Later, one process may still be compiling when another one connects; Gloo waits for 30 s only.
     """
     devices = mesh.data_mesh(jax.device_count())
     ones = mesh.place_batch(devices, {"ones": np.ones(jax.local_device_count(), np.float32)})
@@ -72,7 +82,11 @@ def _connect() -> None:
 
 
 def _wait_for(coordinator: str, seconds: int) -> None:
-    """Returns when process 0 listens; JAX would give up with abort(), not with an exception."""
+    """Returns when process 0 listens. JAX itself would end the process with abort().
+
+    Raises:
+        UserError: process 0 does not listen within `seconds`.
+    """
     host, port = coordinator.rsplit(":", 1)
     deadline = time.monotonic() + seconds
     while True:
@@ -84,16 +98,16 @@ def _wait_for(coordinator: str, seconds: int) -> None:
                 raise UserError(
                     f"No process 0 answered at --coordinator={coordinator} for {seconds} s "
                     f"({error.strerror or error}); start it with the same flags and "
-                    "--process_id=0, or mend the address."
+                    "--process_id=0, or correct the address."
                 ) from error
             time.sleep(0.2)
 
 
-def _why_not(coordinator: str, num_processes: int, process_id: int, error: Exception) -> str:
+def _join_failure(coordinator: str, num_processes: int, process_id: int, error: Exception) -> str:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
     if coordinator == AUTO:
         return (
-            f"--coordinator=auto found no cluster that it knows ({reason}); give --coordinator="
+            f"--coordinator=auto found no supported cluster ({reason}); give --coordinator="
             "HOST:PORT of process 0, --num_processes and --process_id."
         )
     return (
@@ -104,7 +118,7 @@ def _why_not(coordinator: str, num_processes: int, process_id: int, error: Excep
 
 
 def gather(text: str) -> list[str]:
-    """Every process's text, in the order of the processes."""
+    """Returns the texts of all processes, in the order of the processes."""
     if jax.process_count() == 1:
         return [text]
     from jax.experimental.multihost_utils import process_allgather
@@ -117,27 +131,34 @@ def gather(text: str) -> list[str]:
     return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
 
-def agree(facts: Mapping[str, Any]) -> None:
-    """Raises UserError, in every process, when the facts (JSON values) are not the same in all."""
-    gathered = [json.loads(text) for text in gather(json.dumps(dict(facts), sort_keys=True))]
+def agree(settings: Mapping[str, Any]) -> None:
+    """Checks that all processes have the same settings.
+
+    Args:
+        settings: this process's settings by name; JSON values.
+
+    Raises:
+        UserError: in every process, when a setting differs.
+    """
+    gathered = [json.loads(text) for text in gather(json.dumps(dict(settings), sort_keys=True))]
     different = [
         name
         for name in sorted(set().union(*gathered))
         if any(process.get(name) != gathered[0].get(name) for process in gathered)
     ]
     if different:
-        told = "; ".join(_who_has_what(name, gathered) for name in different[:3])
+        listed = "; ".join(_values_by_process(name, gathered) for name in different[:3])
         more = f"; and {len(different) - 3} more differ" if len(different) > 3 else ""
         raise UserError(
-            f"The processes disagree: {told}{more}. Start all of them with the same command."
+            f"The processes disagree: {listed}{more}. Start all of them with the same command."
         )
 
 
-def _who_has_what(name: str, gathered: Sequence[Mapping[str, Any]]) -> str:
-    """`batch_size is 8 in process 0, 16 in processes 1, 3`."""
+def _values_by_process(name: str, gathered: Sequence[Mapping[str, Any]]) -> str:
+    """Returns for example `batch_size is 8 in process 0, 16 in processes 1, 3`."""
     owners: dict[str, list[int]] = {}
-    for process, facts in enumerate(gathered):
-        owners.setdefault(repr(facts.get(name, "absent")), []).append(process)
+    for process, settings in enumerate(gathered):
+        owners.setdefault(repr(settings.get(name, "absent")), []).append(process)
     parts = (
         f"{value} in process{'es' * (len(which) > 1)} {', '.join(map(str, which))}"
         for value, which in owners.items()
@@ -145,8 +166,15 @@ def _who_has_what(name: str, gathered: Sequence[Mapping[str, Any]]) -> str:
     return f"{name} is {', '.join(parts)}"
 
 
-def refuse_if_any(problem: str) -> None:
-    """Raises UserError, in every process, when one has a problem; "" is none."""
+def raise_in_all(problem: str) -> None:
+    """Raises the problem of one process in all of them.
+
+    Args:
+        problem: this process's problem as a sentence, or "".
+
+    Raises:
+        UserError: in every process, with the first problem.
+    """
     for process, sentence in enumerate(gather(problem)):
         if sentence:
             where = f"Process {process}: " if jax.process_count() > 1 else ""
@@ -154,28 +182,30 @@ def refuse_if_any(problem: str) -> None:
 
 
 class StopRequests:
-    """Notes Ctrl-C and SIGTERM while active; a second Ctrl-C ends the process at once.
+    """Records Ctrl-C and SIGTERM while active; a second Ctrl-C ends the process at once.
 
-    Of several processes each may be told: JAX listens to SIGTERM then, and chooses a step that
-    none has passed yet.
+    In a run of several processes, any of them may get the signal. JAX handles SIGTERM then and
+    chooses a step that no process has passed yet.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._requested: int = 0
-        self._previous = {}
+        self._previous: dict[int, Any] = {}
         self._alone = jax.process_count() == 1
 
     def __enter__(self) -> "StopRequests":
+        """Installs the signal handlers."""
         for number in (signal.SIGINT, signal.SIGTERM) if self._alone else (signal.SIGINT,):
-            self._previous[number] = signal.signal(number, self._note)
+            self._previous[number] = signal.signal(number, self._record)
         return self
 
-    def __exit__(self, *error) -> None:
+    def __exit__(self, *error: object) -> None:
+        """Restores the previous signal handlers."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
     def agreed(self) -> int:
-        """The signal to stop for after this step, or 0; every process asks once a step."""
+        """Returns the signal that stops training after this step, or 0; call it once a step."""
         if self._alone:
             return self._requested
         from jax.experimental.multihost_utils import reached_preemption_sync_point
@@ -183,10 +213,13 @@ class StopRequests:
         return signal.SIGTERM if reached_preemption_sync_point(next(_steps)) else 0
 
     def asked(self) -> bool:
-        """Whether this process alone was told to stop; of several none may decide for itself."""
+        """Returns whether a run of one process got a signal.
+
+        In a run of several it returns False: a process must not stop on its own.
+        """
         return self._alone and self._requested != 0
 
-    def _note(self, number: int, frame) -> None:
+    def _record(self, number: int, frame: object) -> None:
         print(f"\n{signal.Signals(number).name}: saving, then stopping …", flush=True)
         self._requested = number
         signal.signal(signal.SIGINT, self._previous[signal.SIGINT])
@@ -195,7 +228,7 @@ class StopRequests:
 
 
 def leave(status: int) -> NoReturn:
-    """Ends this process of several without waiting for the others."""
+    """Ends this process of a run of several, with exit status `status`, without the others."""
     sys.stdout.flush()
     sys.stderr.flush()
     if jax.process_index() == 0:

@@ -1,7 +1,7 @@
-"""A parent for each process of several: it says in a sentence why its child had to end.
+"""A parent process for each process of a run of several; it reports why its child ended.
 
-JAX ends a process whose peers are gone by abort(), from a thread of its own, so nothing in that
-process can speak; and a process that the kernel kills says nothing either.
+When the peers of a process are gone, JAX ends the process with abort() from a thread of its own, so
+the process cannot print the reason. A process that the kernel kills cannot either.
 """
 
 import ctypes
@@ -10,13 +10,16 @@ import os
 import signal
 import sys
 
-PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent ends
+PR_SET_PDEATHSIG = 1  # Linux: sets the signal that a process gets when its parent ends.
 
 
 def supervise(workdir: str) -> None:
-    """Goes on in a child process; the parent stays behind, and ends as the child did.
+    """Forks: the child returns, and the parent waits for it and exits with its status.
 
-    To be called before anything starts a thread. SIGTERM is passed on to the child.
+    The parent passes SIGTERM on to the child. Call it before anything starts a thread.
+
+    Args:
+        workdir: the folder of the run, for the sentence that the parent prints.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -24,9 +27,10 @@ def supervise(workdir: str) -> None:
     child = os.fork()
     if not child:
         _end_with(parent)
-        faulthandler.disable()  # absl's; on abort() it would bury the sentence under all stacks
+        # absl enables it; on abort() its stacks would hide the parent's sentence.
+        faulthandler.disable()
         return
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child as well
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to the child too.
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
@@ -36,7 +40,7 @@ def supervise(workdir: str) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """The kernel kills this process when its parent ends (Linux; elsewhere it may live on)."""
+    """Makes the kernel kill this process when its parent ends; on Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
@@ -44,13 +48,16 @@ def _end_with(parent: int) -> None:
 
 
 def _reason(number: int, workdir: str) -> str:
-    again = f"Start all processes again with the same command: training goes on from the last \
-checkpoint in {workdir}."
+    """Returns why the signal `number` ended the child, and what to do."""
+    again = (
+        "Start all processes again with the same command: training continues from the last "
+        f"checkpoint in {workdir}."
+    )
     if number == signal.SIGABRT:
         return (
-            "Another process of this run is gone or never came, or the connection to it broke, so "
-            f"this one ended too. {again}"
+            "Another process of this run ended or never started, or the connection to it broke, "
+            f"so this one ended too. {again}"
         )
     name = signal.Signals(number).name
-    memory = ", perhaps for want of memory" if number == signal.SIGKILL else ""
+    memory = ", perhaps because memory ran out" if number == signal.SIGKILL else ""
     return f"This process was ended by {name}{memory}. {again}"

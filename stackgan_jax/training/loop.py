@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax.runtime import mesh, processes
-from stackgan_jax.runtime.compilation import memory_in_words
+from stackgan_jax.runtime.compilation import readable_out_of_memory
 from stackgan_jax.runtime.errors import Stopped
 from stackgan_jax.training import fused_steps
 from stackgan_jax.training.checkpoint import Checkpoints
@@ -52,7 +52,7 @@ def train(
     """
     with claimed(workdir, config):
         devices = mesh.data_mesh(config.batch_size)
-        with memory_in_words(config.batch_size):
+        with readable_out_of_memory(config.batch_size):
             learner = create(config, workdir, devices)
             note(workdir, config)
             evaluation = evaluation_of(config, workdir) if evaluation_of else None

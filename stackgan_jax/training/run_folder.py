@@ -41,7 +41,7 @@ def claim(workdir: Path, config: ConfigDict) -> None:
         else:
             note(workdir, config)
     mesh.wait_for_all_processes(f"claim {workdir}")
-    processes.refuse_if_any(
+    processes.raise_in_all(
         ""
         if path.exists()
         else f"the workdir {workdir} is not the folder that process 0 has there; give a --workdir "

@@ -1,4 +1,4 @@
-"""A process told to keep freed memory doesn't fetch it from the system again."""
+"""A process that keeps freed memory does not get it from the system again."""
 
 import platform
 import subprocess
@@ -31,6 +31,6 @@ def median_page_faults(mode):
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_memory_is_reused():
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep freed memory")
+def test_freed_memory_is_reused_without_page_faults():
     assert median_page_faults("keep") < 1000 < median_page_faults("as usual")

@@ -1,8 +1,9 @@
-"""Compiling: once and told of, kept for the next start, out of memory in one sentence."""
+"""Compilation: once and reported, cached for the next start, readable out-of-memory errors."""
 
 import os
 import subprocess
 import sys
+import time
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from stackgan_jax.runtime import compilation
 from stackgan_jax.runtime.errors import UserError
 
 
-def test_a_program_is_compiled_once_and_says_so(capsys):
+def test_a_program_is_compiled_once_and_reported(capsys):
     traced = []
 
     def product(x):
@@ -29,32 +30,38 @@ def test_a_program_is_compiled_once_and_says_so(capsys):
     assert "Compiled the product in" in printed
 
 
-def test_the_account_of_a_program():
+def test_costs_count_operations_and_memory():
     x = jax.ShapeDtypeStruct((256, 256), jnp.float32)
-    account = compilation.account(compilation.Program("product", lambda x: x @ x).compile(x))
-    assert account["operations"] == pytest.approx(2 * 256**3, rel=0.01)
-    assert account["memory_bytes"] >= 2 * 256**2 * 4
+    costs = compilation.costs(compilation.Program("product", lambda x: x @ x).compile(x))
+    assert costs["operations"] == pytest.approx(2 * 256**3, rel=0.01)
+    assert costs["memory_bytes"] >= 2 * 256**2 * 4
 
 
-def test_a_long_compilation_gives_signs_of_life(capsys, monkeypatch):
-    monkeypatch.setattr(compilation, "SIGN_OF_LIFE", 0.01)
-    with compilation.progress("slow program"):
-        while "still compiling" not in capsys.readouterr().out:
-            pass
+def test_a_long_compilation_is_reported_again_and_again(capsys, monkeypatch):
+    monkeypatch.setattr(compilation, "REPORT_EVERY", 0.01)
+    printed, deadline = "", time.monotonic() + 30
+    with compilation.compiling("slow program"):
+        while printed.count("still compiling") < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+            printed += capsys.readouterr().out
+    assert printed.count("still compiling") >= 2
 
 
-def test_out_of_memory_says_what_takes_less():
+def test_an_out_of_memory_error_names_options_that_need_less():
     message = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes.\ndetails"
-    with pytest.raises(UserError) as told, compilation.memory_in_words(batch_size=64):
+    with pytest.raises(UserError) as raised, compilation.readable_out_of_memory(batch_size=64):
         raise jax.errors.JaxRuntimeError(message)
-    sentence = str(told.value)
+    sentence = str(raised.value)
     assert "allocate 123 bytes" in sentence and "details" not in sentence
     for remedy in ("batch_size=32 (now 64)", "rematerialise", "bfloat16", "residency=host"):
         assert remedy in sentence
 
 
-def test_other_errors_of_the_device_stay_what_they_are():
-    with pytest.raises(jax.errors.JaxRuntimeError), compilation.memory_in_words():
+def test_other_device_errors_are_not_changed():
+    with (
+        pytest.raises(jax.errors.JaxRuntimeError, match="something else"),
+        compilation.readable_out_of_memory(),
+    ):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 
 

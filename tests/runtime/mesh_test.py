@@ -1,4 +1,4 @@
-"""The mesh: batches over devices."""
+"""The mesh: batches and states are split over the devices."""
 
 import jax
 import numpy as np
@@ -17,19 +17,19 @@ def test_a_batch_is_split_over_all_devices_in_order():
 
 
 @pytest.mark.parametrize(("size", "choices"), [(12, "8 or 16"), (3, "to 8")])
-def test_a_batch_that_the_devices_dont_divide_is_refused(size, choices):
+def test_a_batch_size_that_the_devices_do_not_divide_is_rejected(size, choices):
     with pytest.raises(UserError, match=choices):
         mesh.data_mesh(size)
 
 
-def test_the_parts_of_a_batch_follow_the_processes_not_the_wiring(monkeypatch):
-    """On a slice the fastest ring winds through the hosts; a host's images stay together."""
+def test_the_parts_of_a_batch_are_in_the_order_of_the_processes_not_of_the_wiring(monkeypatch):
+    """On a TPU slice the fastest ring can visit a host twice; its images stay together."""
     wired = sorted(jax.devices(), key=lambda device: device.id * 5 % 8)
     monkeypatch.setattr(jax, "devices", lambda: wired)
     assert list(mesh.data_mesh(8).devices) == jax.local_devices()
 
 
-def test_a_split_state_is_split_along_what_the_devices_divide():
+def test_a_state_is_split_along_the_longest_axis_that_the_devices_divide():
     devices = mesh.data_mesh(8)
     tree = {
         "kernel": np.zeros((3, 3, 64, 24)),

@@ -1,4 +1,4 @@
-"""Pickles: what Python 2 wrote is read as it was; nothing else is read, and nothing is run."""
+"""Pickles: values of every protocol are read; other objects are rejected, and no code runs."""
 
 import pickle
 
@@ -46,7 +46,7 @@ def same(value, expected):
 
 
 @pytest.mark.parametrize("stream", [PROTOCOL_0, PROTOCOL_2])
-def test_reads_what_python_2_wrote(stream, tmp_path):
+def test_reads_pickles_that_python_2_wrote(stream, tmp_path):
     value = read(stream, tmp_path)
     assert value[:5] == ["002.Laysan", "café", 2, 1.5, True]
     np.testing.assert_array_equal(value[5], VALUE[5])
@@ -80,12 +80,12 @@ def test_reads_every_value_of_every_protocol(tmp_path_factory, value):
         assert same(read(pickle.dumps(value, protocol), folder), value)
 
 
-def test_bytes_that_are_no_utf8_are_latin_1(tmp_path):
+def test_bytes_that_are_not_utf_8_are_read_as_latin_1(tmp_path):
     assert read(python2_pickle.dumps([b"caf\xe9", "café".encode()]), tmp_path) == ["café", "café"]
 
 
 class Touch:
-    """Unpickled the usual way, makes a file."""
+    """Creates a file when it is unpickled with `pickle.loads`."""
 
     def __init__(self, path):
         self.path = path
@@ -95,7 +95,7 @@ class Touch:
 
 
 def attacks(path):
-    """Pickles that make the file `path` when they are unpickled the usual way."""
+    """Yields pickles that create the file `path` when they are read with `pickle.loads`."""
     name = str(path)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         yield pickle.dumps(Touch(path), protocol)
@@ -107,13 +107,13 @@ def attacks(path):
     yield b"(cio\nopen\n" + argument + b"o."  # OBJ
     yield b"cposix\nsystem\n(S'touch " + name.encode() + b"'\ntR."
     yield b"c__builtin__\neval\n(S'open(\"" + name.encode() + b'", "w")\'\ntR.'
-    # Through a name that is admitted, to what lies behind it; and through BUILD.
+    # Attributes of an admitted name, and BUILD.
     yield b"\x80\x04\x8c\x16numpy.core.multiarray.x\x8c\x01y\x93."
     yield b"\x80\x04\x8c\x05numpy\x8c\x0dndarray.dumps\x93."
     yield b"cnumpy\ndtype\n(S'__call__'\ncio\nopen\ndb(" + argument + b"tR."
 
 
-def test_what_a_pickle_wants_to_run_does_not_run(tmp_path):
+def test_code_in_a_pickle_does_not_run(tmp_path):
     path = tmp_path / "made"
     for stream in attacks(path):
         with pytest.raises(UserError):
@@ -121,7 +121,7 @@ def test_what_a_pickle_wants_to_run_does_not_run(tmp_path):
         assert not path.exists()
 
 
-def test_the_attacks_are_real(tmp_path):
+def test_the_code_runs_with_the_standard_unpickler(tmp_path):
     path, worked = tmp_path / "made", 0
     for stream in attacks(path):
         try:
@@ -134,7 +134,7 @@ def test_the_attacks_are_real(tmp_path):
 
 
 @given(st.binary(max_size=60), st.integers(0, 400))
-def test_any_damage_is_told_in_one_sentence(tmp_path_factory, noise, at):
+def test_a_damaged_pickle_is_reported_in_one_sentence(tmp_path_factory, noise, at):
     folder = tmp_path_factory.mktemp("pickles")
     for stream in (noise, PROTOCOL_2[:at], PROTOCOL_2[:at] + noise + PROTOCOL_2[at + len(noise) :]):
         try:
@@ -157,18 +157,18 @@ def test_any_damage_is_told_in_one_sentence(tmp_path_factory, noise, at):
         (pickles.read, "stackgan_jax.runtime.pickles.read"),
     ],
 )
-def test_anything_else_is_refused_by_name(value, named, tmp_path):
+def test_other_objects_are_rejected_by_name(value, named, tmp_path):
     with pytest.raises(UserError, match=named):
         read(pickle.dumps(value, 2), tmp_path)
 
 
-def test_an_admitted_name_alone_is_refused(tmp_path):
+def test_an_admitted_name_without_a_value_is_rejected(tmp_path):
     for name in (b"cnumpy\nndarray\n.", b"cnumpy\ndtype\n.", b"c_codecs\nencode\n."):
         with pytest.raises(UserError, match="was not read"):
             read(name, tmp_path)
 
 
-def test_a_missing_file_and_a_folder_are_told(tmp_path):
+def test_a_missing_file_and_a_folder_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"nothing.pickle can't be read: No such file"):
         pickles.read(tmp_path / "nothing.pickle")
     with pytest.raises(UserError, match="can't be read"):

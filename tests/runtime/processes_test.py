@@ -1,4 +1,4 @@
-"""Several devices and processes: the same run as on one, and what ends it ends all of it."""
+"""Runs of several devices and processes: the same results as one, and they end together."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from stackgan_jax.training.checkpoint import Checkpoints
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled_once(tmp_path_factory):
-    """Processes of a kind share their compiled programs."""
+    """Makes the processes of all tests share their compiled programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path_factory.mktemp("compiled")))
         patch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -64,15 +64,15 @@ def assert_same_run(workdir, expected, tolerance=1e-5):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "devices"), [(1, 4), (1, 8), (2, 2), (4, 1)])
-def test_devices_and_processes_change_nothing(count, devices, stage1, tmp_path):
+def test_more_devices_and_processes_do_not_change_the_run(count, devices, stage1, tmp_path):
     config, expected = stage1
     outputs = run_to_the_end(count, devices, config, tmp_path / "run")
     assert_same_run(tmp_path / "run", expected)
-    assert not any("steps/s" in output for output in outputs[1:])  # told once
+    assert not any("steps/s" in output for output in outputs[1:])  # Only process 0 reports.
 
 
 @pytest.mark.slow
-def test_a_split_state_of_two_processes_goes_on_whole_on_four(stage1, tmp_path):
+def test_a_split_state_of_two_processes_resumes_whole_on_four(stage1, tmp_path):
     config, expected = stage1
     split = "--config.shard_state=true"
     run_to_the_end(2, 2, config, tmp_path, split, "--config.steps=2")
@@ -86,7 +86,7 @@ def assert_same_run_but_for_previews_midway(workdir, expected):
 
 
 @pytest.mark.slow
-def test_sigterm_to_one_stops_all_at_the_same_step(small_config, tmp_path):
+def test_sigterm_to_one_process_stops_all_at_the_same_step(small_config, tmp_path):
     config = small_config("text_encoder", steps=10**6, log_every=1, save_every=10**6)
     run = several.Run(2, 1, several.config_file(config, tmp_path), tmp_path / "run")
     run.wait_for_line("text_encoder 2/")
@@ -99,7 +99,7 @@ def test_sigterm_to_one_stops_all_at_the_same_step(small_config, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
-def test_a_dead_process_ends_the_run_in_a_sentence(victim, small_config, tmp_path):
+def test_a_killed_process_ends_the_others_with_a_sentence(victim, small_config, tmp_path):
     config = several.config_file(small_config("text_encoder", steps=10**6, log_every=1), tmp_path)
     run = several.Run(2, 1, config, tmp_path / "run", "--peer_timeout=15")
     run.wait_for_line("text_encoder 5/")
@@ -109,20 +109,20 @@ def test_a_dead_process_ends_the_run_in_a_sentence(victim, small_config, tmp_pat
     assert time.monotonic() - began < 60  # --peer_timeout=15, on a busy machine
     assert statuses == [1, 1]
     last = [output.splitlines()[-1] for output in outputs]
-    assert "was ended by SIGKILL, perhaps for want of memory" in last[victim]
+    assert "was ended by SIGKILL, perhaps because memory ran out" in last[victim]
     assert "so this one ended too. Start all processes again" in last[1 - victim]
     checkpoints = Checkpoints(tmp_path / "run/checkpoints")
     assert checkpoints.latest >= 2
     assert np.isfinite(checkpoints.metrics()["loss"])
     again = several.Run(1, 2, config, tmp_path / "run")
-    again.wait_for_line(f"Going on from step {checkpoints.latest}")
+    again.wait_for_line(f"Resuming from step {checkpoints.latest}")
     again.wait_for_line("steps/s")
     again.processes[0].kill()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cluster", [None, several.slurm])
-def test_processes_that_disagree_end_at_once_with_what_differs(cluster, small_config, tmp_path):
+def test_processes_with_different_settings_end_and_name_them(cluster, small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
     own = [[], ["--config.batch_size=4"]]
     run = several.Run(2, 1, config, tmp_path / "run", own=own, cluster=cluster)
@@ -135,7 +135,7 @@ def test_processes_that_disagree_end_at_once_with_what_differs(cluster, small_co
 
 
 @pytest.mark.slow
-def test_a_workdir_that_the_processes_dont_share_is_refused(small_config, tmp_path):
+def test_a_workdir_that_the_processes_do_not_share_is_rejected(small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
     homes = [tmp_path / "one", tmp_path / "other"]
     for home in homes:
@@ -147,7 +147,7 @@ def test_a_workdir_that_the_processes_dont_share_is_refused(small_config, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_coordinator_that_is_not_there_is_told(small_config, tmp_path):
+def test_a_coordinator_that_does_not_answer_is_reported(small_config, tmp_path):
     config = several.config_file(small_config("text_encoder"), tmp_path)
     own = [["--peer_timeout=1", "--process_id=1"]]
     flags = ["--coordinator=localhost:1", "--num_processes=2"]
@@ -156,8 +156,8 @@ def test_a_coordinator_that_is_not_there_is_told(small_config, tmp_path):
     assert "No process 0 answered at --coordinator=localhost:1 for 5 s" in outputs[0]
 
 
-def told_by(*facts):
-    """What `agree` says when the processes have these facts."""
+def disagreement(*facts):
+    """Returns the error of `agree` when the processes have these facts, or ""."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(processes, "gather", lambda text: [json.dumps(each) for each in facts])
         try:
@@ -167,18 +167,20 @@ def told_by(*facts):
     return ""
 
 
-def test_disagreement_names_value_and_processes():
-    assert not told_by({"seed": 0}, {"seed": 0})
-    told = told_by({"seed": 0, "new": 1}, {"seed": 1}, {"seed": 0, "new": 1}, {"seed": 1, "new": 1})
-    assert "seed is 0 in processes 0, 2, 1 in processes 1, 3" in told
-    assert "new is 1 in processes 0, 2, 3, 'absent' in process 1" in told
+def test_a_disagreement_names_values_and_processes():
+    assert not disagreement({"seed": 0}, {"seed": 0})
+    sentence = disagreement(
+        {"seed": 0, "new": 1}, {"seed": 1}, {"seed": 0, "new": 1}, {"seed": 1, "new": 1}
+    )
+    assert "seed is 0 in processes 0, 2, 1 in processes 1, 3" in sentence
+    assert "new is 1 in processes 0, 2, 3, 'absent' in process 1" in sentence
 
 
-def test_one_process_agrees_with_itself_and_hears_its_own_problems():
+def test_one_process_agrees_with_itself_and_raises_its_own_problem():
     processes.agree({"seed": 0})
-    processes.refuse_if_any("")
+    processes.raise_in_all("")
     with pytest.raises(UserError, match="no disk"):
-        processes.refuse_if_any("no disk")
+        processes.raise_in_all("no disk")
 
 
 def test_one_process_stops_for_either_signal():

@@ -1,4 +1,4 @@
-"""Checkpoints: what is kept, what comes back, what is refused, and a disk that fails."""
+"""Checkpoints: saved and restored exactly, kept by policy, rejected shapes, full disks."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ def state_of(value, width=4):
     return {"params": params, "opt_state": optax.adam(1e-3).init(params), "step": jnp.int32(7)}
 
 
-def test_returns_what_was_saved_bit_by_bit(tmp_path):
+def test_restores_every_array_bit_by_bit(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     state = state_of(np.float32(1) / 3)
     checkpoints.save(5, state, {"loss": 0.5})
@@ -33,7 +33,7 @@ def test_returns_what_was_saved_bit_by_bit(tmp_path):
     checkpoints.close()
 
 
-def test_keeps_the_newest_the_best_and_every_kth_across_restarts(tmp_path):
+def test_keeps_the_newest_the_best_and_every_kth_checkpoint_across_restarts(tmp_path):
     options = {"newest": 2, "every": 10, "best": "loss"}
     for part in (range(0, 35, 5), range(35, 70, 5)):
         checkpoints = Checkpoints(tmp_path, **options)
@@ -55,7 +55,7 @@ def test_restores_onto_another_number_of_devices(tmp_path):
     assert float(kernel[0, 0]) == 2.0
 
 
-def test_restores_a_part(tmp_path):
+def test_restores_named_fields_only(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(1, state_of(3.0), {})
     checkpoints.close()
@@ -64,7 +64,7 @@ def test_restores_a_part(tmp_path):
     assert float(part["params"]["dense"]["kernel"][0, 0]) == 3.0
 
 
-def test_refuses_other_shapes_and_missing_steps_in_one_sentence(tmp_path):
+def test_other_shapes_missing_steps_and_missing_fields_are_rejected(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     with pytest.raises(UserError, match="train it first"):
         checkpoints.restore(state_of(0.0))
