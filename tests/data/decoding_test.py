@@ -143,15 +143,15 @@ def bomb():
 @pytest.mark.parametrize(
     ("content", "crop", "reason"),
     [
-        (b"", "none", "no JPEG, PNG, WEBP or GIF"),
-        (b"<html>404</html>", "none", "no JPEG"),
+        (b"", "none", "not a JPEG, PNG, WEBP or GIF"),
+        (b"<html>404</html>", "none", "not a JPEG"),
         (encoded(photograph(64, 64))[:-300], "none", "truncated"),
         (encoded(photograph(64, 64), "JPEG")[:-300], "none", "truncated"),
         (encoded(Image.new("RGB", (1, 1))), "none", "only 1x1 pixels"),
         (encoded(Image.new("1", (30_000, 3_500))), "none", "more than 100,000,000 pixels"),
         (bomb(), "none", "more than 178,956,970 pixels"),
         (encoded(photograph(64, 64)), "bbox", "no box"),
-        (encoded(photograph(64, 64), "TIFF"), "none", "no JPEG"),
+        (encoded(photograph(64, 64), "TIFF"), "none", "not a JPEG"),
     ],
 )
 def test_what_can_not_be_used_says_why(content, crop, reason):
