@@ -28,8 +28,8 @@ def test_paths_and_links_out_of_the_folder_are_rejected(folder):
     members |= {"d.txt": b"fine", "e.png": picture(), "e.txt": b"fine"}
     write_shard(other / "x.tar", members)
     assert problems(other) == {
-        "x.tar/../a.png": "its path lies outside the shard",
-        "x.tar//b.png": "its path lies outside the shard",
+        "x.tar/../a.png": "its path is outside the shard",
+        "x.tar//b.png": "its path is outside the shard",
         "x.tar/c.png": "a link, not a file",
     }
 
@@ -90,9 +90,8 @@ def test_unreadable_files_are_reported(folder, monkeypatch):
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, *arguments, **options)
 
-    monkeypatch.setattr(
-        Path, "open", open_unless_forbidden
-    )  # tests may run as root, which can read every file
+    # Permissions would not suffice: tests may run as root, which can read every file.
+    monkeypatch.setattr(Path, "open", open_unless_forbidden)
     assert problems(folder) == {"001.png": "its text file can't be read (Permission denied)"}
     (folder / "metadata.jsonl").touch()
     with pytest.raises(UserError, match=r"metadata.jsonl can't be read \(Permission denied\)"):

@@ -45,7 +45,7 @@ def test_fewer_images_than_a_batch_raise_a_user_error(folder):
 
 @pytest.mark.slow
 def test_every_stage_trains_on_one_class_without_a_split(folder, small_config, capsys):
-    """All of it on 24 pictures of one class; then other pictures are refused."""
+    """Trains every stage on 24 pictures of one class; then rejects changed captions."""
     write_files(folder, {f"cat/{i}.png": picture(i, size=(30 + i, 40)) for i in range(24)})
     write_files(folder, {f"cat/{i}.txt": f"a cat with {i} legs" for i in range(24)})
     runs = folder.parent / "runs"

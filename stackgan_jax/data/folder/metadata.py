@@ -47,7 +47,7 @@ def _image_path(fields: Mapping, folder: str) -> str:
     path = value.replace("\\", "/")
     joined = posixpath.normpath(posixpath.join(folder, path))
     if is_outside(path) or is_outside(joined):
-        raise Unusable(f"{readable(value)} lies outside the folder")
+        raise Unusable(f"{readable(value)} is outside the folder")
     return joined
 
 

@@ -61,7 +61,7 @@ class _Shard:
         if member.isdir() or not (suffix in IMAGES or suffix in (".txt", ".json")):
             return
         if is_outside(member.name):
-            self.rows[member.name] = Row(name, None, problem="its path lies outside the shard")
+            self.rows[member.name] = Row(name, None, problem="its path is outside the shard")
         elif not member.isreg() or member.issparse():
             self.rows[member.name] = Row(name, None, problem="a link, not a file")
         elif suffix in IMAGES:
