@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 from PIL import Image, ImageOps
 
-from stackgan_jax.data.synthetic_birds import canvas, scenery, skeleton
+from stackgan_jax.data.synthetic_birds import canvas, scenery, skeleton, textures
 from stackgan_jax.data.synthetic_birds.attributes import BARE_PART_COLOURS, COLOURS, EYE_COLOURS
 from stackgan_jax.data.synthetic_birds.skeleton import SIZE
 
@@ -46,7 +46,7 @@ class Painter:
         self.colours = {
             part: _varied(rng, COLOURS[bird[part]]) for part in ("crown", "back", "belly", "wings")
         }
-        self.tile = canvas.feather_tile(round(bones.tilt / 12) * 12, 9)
+        self.tile = textures.feather_tile(round(bones.tilt / 12) * 12, 9)
 
     def _texture(self) -> np.ndarray:
         """Returns the feather texture from a random offset."""

@@ -9,7 +9,7 @@ import colorsys
 import numpy as np
 from PIL import Image
 
-from stackgan_jax.data.synthetic_birds import canvas
+from stackgan_jax.data.synthetic_birds import canvas, textures
 
 _COARSE = 38  # backgrounds are made of [38, 38] colours, then enlarged
 
@@ -70,7 +70,7 @@ def _paint_rod(
     picture: canvas.Canvas, outline: np.ndarray, colour: np.ndarray, sun: np.ndarray
 ) -> None:
     mask = canvas.polygons([outline], picture.size, margin=2)
-    picture.paint(mask, colour, canvas.relief(mask, 6, sun, canvas.bark_tile(), height=1.3))
+    picture.paint(mask, colour, canvas.relief(mask, 6, sun, textures.bark_tile(), height=1.3))
 
 
 def _leaf(
