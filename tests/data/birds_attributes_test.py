@@ -1,4 +1,4 @@
-"""Species: balanced, distinct, and unseen combinations for testing."""
+"""Species are balanced and distinct, and the test species are unseen combinations."""
 
 import collections
 
@@ -28,20 +28,20 @@ def test_every_value_is_about_equally_frequent():
     for name, choices in birds.SPECIES_ATTRIBUTES.items():
         counts = collections.Counter(kind.values[name] for kind in kinds)
         assert max(counts.values()) - min(counts.values()) <= 2
-        assert birds.chance(name) == pytest.approx(counts[choices[0]] / 504, rel=0.02)
+        assert 1 / len(choices) == pytest.approx(counts[choices[0]] / 504, rel=0.02)
 
 
-def test_the_colours_of_parts_are_independent_but_for_the_birds_of_one_colour():
+def test_the_colours_of_parts_are_independent_except_in_birds_of_one_colour():
     kinds = [k for k in birds.species(0, 504, 96)[:504] if len(set(colours(k)[:3])) > 1]
     assert 0.85 * 504 < len(kinds) < 0.95 * 504
-    # Share of equal colours in two parts: 1 / 8 if independent, standard error 0.016.
+    # Two independent parts have the same colour in 1 / 8 of the birds, with standard error 0.016.
     for first in range(4):
         for second in range(first):
             equal = np.mean([colours(kind)[first] == colours(kind)[second] for kind in kinds])
             assert 0.06 < equal < 0.19
 
 
-def test_some_birds_are_of_one_colour_in_training_and_in_testing():
+def test_training_and_test_species_include_birds_of_every_single_colour():
     kinds = birds.species(0, 504, 96)
     for part in (kinds[:504], kinds[504:]):
         assert {k.values["crown"] for k in part if len(set(colours(k)[:3])) == 1} == set(
@@ -54,7 +54,7 @@ def test_species_depend_on_the_seed_alone():
     assert birds.species(5, 12, 4) != birds.species(6, 12, 4)
 
 
-def test_individuals_vary_in_what_is_not_the_species():
+def test_individuals_vary_in_the_attributes_that_the_species_leaves_open():
     kind = birds.species(0, 12, 4)[0]
     flock = [birds.individual(kind, birds.stream(0, "individual", i)) for i in range(60)]
     for name, choices in birds.IMAGE_ATTRIBUTES.items():

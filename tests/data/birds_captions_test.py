@@ -1,4 +1,4 @@
-"""Captions name true attributes, and the parser finds exactly those."""
+"""Captions name attributes of their bird, and the parser finds exactly these."""
 
 import re
 
@@ -37,11 +37,11 @@ def test_any_subset_of_attributes_can_be_named(bird, seed, names):
 
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=200))
-def test_the_parser_survives_any_text(text):
+def test_the_parser_accepts_any_text(text):
     assert set(captions.attributes_named(text)) <= set(CAPTION_ATTRIBUTES)
 
 
-def test_the_parser_reads_what_people_write():
+def test_the_parser_reads_captions_written_by_people():
     assert captions.attributes_named("A small red bird with black wings") == {
         "size": "small",
         "crown": "red",
@@ -56,7 +56,7 @@ def test_the_parser_reads_what_people_write():
     assert captions.attributes_named("a photograph of a cat") == {}
 
 
-def test_a_named_part_overrules_the_colour_of_the_whole_bird():
+def test_a_named_part_overrides_the_colour_of_the_whole_bird():
     found = captions.attributes_named("a blue bird with a white belly")
     assert found == {"crown": "blue", "back": "blue", "belly": "white"}
 

@@ -1,11 +1,11 @@
-"""Drawn birds: deterministic, framed, and of the colours that their labels say."""
+"""Drawn birds are deterministic, lie within the frame, and have the colours of their labels."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stackgan_jax.data.synthetic_birds import canvas, drawing
+from stackgan_jax.data.synthetic_birds import canvas, drawing, skeleton
 from stackgan_jax.data.synthetic_birds.attributes import ATTRIBUTES, COLOUR_ATTRIBUTES, COLOURS
 
 BIRD = {name: values[0] for name, values in ATTRIBUTES.items()} | {"direction": "right"}
@@ -21,7 +21,7 @@ def drawn(seed=0, **changes):
 @given(bird=BIRDS, seed=st.integers(0, 2**32 - 1))
 def test_every_bird_can_be_drawn_within_its_frame(bird, seed):
     image, (top, left, bottom, right) = drawing.draw(bird, np.random.default_rng(seed))
-    assert image.size == (drawing.SIZE, drawing.SIZE) and image.mode == "RGB"
+    assert image.size == (skeleton.SIZE, skeleton.SIZE) and image.mode == "RGB"
     assert 0.05 < top < bottom <= 1 and 0 <= left < right <= 1
     assert 0.4 < max(bottom - top, right - left) <= 1
 
@@ -41,10 +41,10 @@ def test_facing_left_mirrors_the_picture_and_its_box():
 
 @pytest.mark.parametrize("part", COLOUR_ATTRIBUTES)
 def test_a_colour_attribute_fills_an_area_with_its_colour(part):
-    """Between two colours of a part, a region changes, and is there of either colour."""
+    """A new colour of a part changes a region, and the region has that colour."""
     one, two = drawn(**{part: "blue"})[0], drawn(**{part: "yellow"})[0]
     changed = np.abs(one - two).max(-1) > 60
-    # At 64 pixels that is an area of at least 6 x 6.
+    # In a 64-pixel picture this is an area of at least 6 x 6.
     assert changed.mean() > 36 / 64**2
     for image, colour in ((one, "blue"), (two, "yellow")):
         mean = image[changed].mean(0)
@@ -53,7 +53,7 @@ def test_a_colour_attribute_fills_an_area_with_its_colour(part):
 
 
 @pytest.mark.parametrize("attribute", [n for n in ATTRIBUTES if n not in COLOUR_ATTRIBUTES])
-def test_every_attribute_shows(attribute):
+def test_every_attribute_changes_the_picture(attribute):
     pictures = [drawn(**{attribute: value})[0] for value in ATTRIBUTES[attribute]]
     for index, picture in enumerate(pictures):
         for other in pictures[:index]:

@@ -1,4 +1,4 @@
-"""Images of every kind become the square that a person expects, or are refused with a reason."""
+"""Images of every kind are decoded into the expected square, or rejected with a reason."""
 
 import io
 import zlib
@@ -25,7 +25,7 @@ def photograph(width, height, seed=0):
 
 
 def quarters(mode="RGB", size=64):
-    """Red, green / blue, black."""
+    """Four squares: red and green above blue and black."""
     image = Image.new("RGB", (size, size))
     half = size // 2
     for place, colour in {(0, 0): "red", (half, 0): "lime", (0, half): "blue"}.items():
@@ -41,7 +41,7 @@ def test_shrinking_averages_areas():
     assert (picture.width, picture.height) == (90, 60)
 
 
-def test_a_large_jpeg_is_averaged_too():
+def test_shrinking_a_large_jpeg_averages_areas():
     image = photograph(1024, 1024)
     exact = decode(encoded(image), 64).pixels.astype(int)
     quick = decode(encoded(image, "JPEG", quality=95), 64).pixels
@@ -49,26 +49,26 @@ def test_a_large_jpeg_is_averaged_too():
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "GIF", "JPEG"])
-def test_kinds(kind):
+def test_every_file_format_is_decoded(kind):
     options = {"lossless": True} if kind == "WEBP" else {}
     pixels = decode(encoded(quarters(), kind, **options), 4).pixels
     np.testing.assert_allclose(pixels, np.asarray(quarters(size=4)), atol=4)
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "LA", "RGBA", "1", "CMYK"])
-def test_modes(mode):
+def test_every_colour_mode_becomes_rgb(mode):
     image = quarters(mode)
     pixels = decode(encoded(image, "JPEG" if mode == "CMYK" else "PNG"), 64).pixels
     np.testing.assert_allclose(pixels, np.asarray(image.convert("RGB")), atol=4)
 
 
-def test_sixteen_bits():
+def test_sixteen_bit_grey_becomes_rgb():
     grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
     pixels = decode(encoded(Image.fromarray(grey)), 64).pixels
     np.testing.assert_allclose(pixels, np.repeat(grey[..., None] / 257, 3, -1), atol=0.51)
 
 
-def test_transparency_lies_over_white():
+def test_transparent_pixels_are_composed_over_white():
     image = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     image.putpixel((0, 0), (255, 0, 0, 255))
     image.putpixel((1, 0), (255, 0, 0, 128))
@@ -93,24 +93,24 @@ def test_exif_rotation_is_applied(orientation):
     assert np.abs(picture.pixels.astype(int) - np.asarray(expected)).mean() < 2
 
 
-def test_the_first_frame_of_an_animation():
+def test_an_animation_gives_its_first_frame():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "lime")]
     for kind in ("GIF", "WEBP", "PNG"):
         content = encoded(frames[0], kind, save_all=True, append_images=frames[1:])
         assert decode(content, 4).pixels[0, 0, 0] > 240
 
 
-def test_the_square_in_the_middle():
+def test_crop_square_cuts_the_largest_square_at_the_centre():
     image = Image.new("RGB", (120, 40), "red")
     image.paste("blue", (40, 0, 80, 40))
     pixels = decode(encoded(image), 20, "square").pixels
     assert (pixels == [0, 0, 255]).all()
 
 
-def test_the_box_is_cut_as_published():
-    # 20 high, 40 wide, about (40, 50); half-side 30.
+def test_crop_bbox_cuts_the_published_square():
+    # 20 high, 40 wide, centre (40, 50), half-side 30.
     assert published_crop(80, 100, (20, 40, 40, 20)) == (10, 20, 70, 80)
-    # Of CUB's first image, 500x335: int((2*60+325)/2) = 222, 179, half-side 243.
+    # CUB's first image, 500x335: int((2*60+325)/2) = 222, 179, half-side 243.
     assert published_crop(500, 335, (60.0, 27.0, 325.0, 304.0)) == (0, 0, 465, 335)
     image = photograph(80, 100)
     pixels = decode(encoded(image), 20, "bbox", (20, 40, 40, 20)).pixels
@@ -118,21 +118,21 @@ def test_the_box_is_cut_as_published():
     np.testing.assert_allclose(pixels, expected, atol=1)
 
 
-def test_a_box_of_a_large_or_turned_jpeg_is_at_its_place():
+def test_crop_bbox_follows_jpeg_reduction_and_exif_rotation():
     image = Image.new("RGB", (1600, 800), "white")
     image.paste("red", (1200, 200, 1400, 400))
     content = encoded(image, "JPEG")
     cut = decode(content, 30, "bbox", (1233, 233, 134, 134)).pixels
     np.testing.assert_allclose(cut.mean(axis=(0, 1)), [254, 0, 0], atol=4)
     exif = Image.Exif()
-    exif[0x0112] = 6  # turned right to be upright: (x, y) is shown at (800 - y, x)
+    exif[0x0112] = 6  # rotated by 90 degrees: (x, y) is shown at (800 - y, x)
     turned = encoded(image, "JPEG", exif=exif)
     cut = decode(turned, 30, "bbox", (433, 1233, 134, 134)).pixels
     np.testing.assert_allclose(cut.mean(axis=(0, 1)), [254, 0, 0], atol=4)
 
 
 def bomb():
-    """A PNG of a few hundred bytes that says it has 30,000 x 30,000 pixels."""
+    """A PNG of a few hundred bytes whose header claims 30,000 x 30,000 pixels."""
     content = bytearray(encoded(Image.new("1", (8, 8))))
     content[16:24] = (30_000).to_bytes(4, "big") * 2
     content[29:33] = zlib.crc32(content[12:29]).to_bytes(4, "big")
@@ -143,24 +143,24 @@ def bomb():
 @pytest.mark.parametrize(
     ("content", "crop", "reason"),
     [
-        (b"", "none", "no JPEG, PNG, WEBP or GIF"),
-        (b"<html>404</html>", "none", "no JPEG"),
+        (b"", "none", "not a JPEG, PNG, WEBP or GIF"),
+        (b"<html>404</html>", "none", "not a JPEG"),
         (encoded(photograph(64, 64))[:-300], "none", "truncated"),
         (encoded(photograph(64, 64), "JPEG")[:-300], "none", "truncated"),
         (encoded(Image.new("RGB", (1, 1))), "none", "only 1x1 pixels"),
         (encoded(Image.new("1", (30_000, 3_500))), "none", "more than 100,000,000 pixels"),
         (bomb(), "none", "more than 178,956,970 pixels"),
         (encoded(photograph(64, 64)), "bbox", "no box"),
-        (encoded(photograph(64, 64), "TIFF"), "none", "no JPEG"),
+        (encoded(photograph(64, 64), "TIFF"), "none", "not a JPEG"),
     ],
 )
-def test_what_can_not_be_used_says_why(content, crop, reason):
+def test_damaged_images_raise_the_reason(content, crop, reason):
     with pytest.raises(DamagedImage, match=reason):
         decode(content, 8, crop)
 
 
 @pytest.mark.parametrize("box", [(70, 70, 5, 5), (5, 5, 0, 0), (5, 5, -9, 3), (0, 0, 1, 1)])
-def test_an_empty_box_is_refused(box):
+def test_an_empty_box_is_rejected(box):
     with pytest.raises(DamagedImage, match="is empty or outside 64x64"):
         decode(encoded(photograph(64, 64)), 8, "bbox", box)
 

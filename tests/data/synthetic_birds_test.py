@@ -1,4 +1,4 @@
-"""Preparation of the embedded data set: by name, once, by workers, interrupted or side by side."""
+"""The embedded data set is prepared by name and only once, by worker processes."""
 
 import dataclasses
 import io
@@ -27,7 +27,7 @@ def read(builder, split):
     return list(builder.as_dataset(split=split).as_numpy_iterator())
 
 
-def test_every_example_is_what_its_plan_says(tiny):
+def test_every_example_follows_its_plan(tiny):
     species = PLAN.species()
     names = tiny.info.features["label"].names
     examples = {split: read(tiny, split) for split in ("train", "test")}
@@ -49,7 +49,7 @@ def test_every_example_is_what_its_plan_says(tiny):
                 assert named and named.items() <= truth.items()
 
 
-def test_workers_draw_the_same_as_this_process():
+def test_workers_draw_the_same_examples_as_this_process():
     species = PLAN.species()
     indices = range(5, 14)
     made = list(worker.examples(PLAN, indices, workers=2))
@@ -58,7 +58,7 @@ def test_workers_draw_the_same_as_this_process():
     assert image.size == (304, 304)
 
 
-def test_a_plan_may_fix_the_direction_and_nothing_else():
+def test_a_plan_with_one_direction_changes_only_the_direction():
     plan = dataclasses.replace(PLAN, directions=("right",))
     right, both = (list(worker.examples(p, range(12), 2)) for p in (plan, PLAN))
     assert {example["attributes"]["direction"] for example in right} == {"right"}
@@ -69,26 +69,32 @@ def test_a_plan_may_fix_the_direction_and_nothing_else():
     assert others[0] == others[1]
 
 
-def test_a_worker_that_cannot_run_is_replaced(monkeypatch):
+def test_examples_are_drawn_here_if_no_worker_can_run(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
     made = list(worker.examples(PLAN, range(3), workers=2))
     assert [example["label"] for example in made] == [0, 0, 0]
 
 
-def test_workers_end_when_their_reader_stops():
-    drawing = worker.examples(PLAN, range(PLAN.images), workers=2)
-    next(drawing)
-    started = drawing.gi_frame.f_locals["running"]
-    drawing.close()
-    assert [worker.poll() is not None for worker, _ in started] == [True, True]
+def test_workers_end_when_their_reader_stops(monkeypatch):
+    started = []
+
+    def start(*arguments, popen=subprocess.Popen, **options):
+        started.append(popen(*arguments, **options))
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    examples = worker.examples(PLAN, range(PLAN.images), workers=2)
+    next(examples)
+    examples.close()
+    assert [process.poll() is not None for process in started] == [True, True]
 
 
-def test_what_is_prepared_is_not_prepared_again(tiny, data_dir, capfd):
+def test_a_prepared_data_set_is_not_prepared_again(tiny, data_dir, capfd):
     registry.prepare("synthetic_birds", "tiny", data_dir)
     assert "drawn" not in capfd.readouterr().err
 
 
-def test_processes_side_by_side_and_what_an_interrupted_one_left(tmp_path):
+def test_one_of_two_processes_prepares_and_removes_interrupted_work(tmp_path):
     left = tmp_path / "synthetic_birds" / "tiny" / "incomplete.ABCDEF_1.0.0"
     left.mkdir(parents=True)
     (left / "half").write_text("half")
@@ -103,12 +109,12 @@ def test_processes_side_by_side_and_what_an_interrupted_one_left(tmp_path):
     outputs = [process.communicate(timeout=200) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     assert [out.split()[-1] for out, _ in outputs] == ["36", "36"]
-    # One drew and said so; the other waited.
+    # One process drew and printed its progress; the other waited.
     assert sum("36 of 36 images drawn" in errors for _, errors in outputs) == 1
     assert not list(left.parent.glob("incomplete*"))
 
 
-def test_bad_names_and_places_are_refused_in_a_sentence(tmp_path):
+def test_unknown_names_and_unwritable_folders_raise_user_errors(tmp_path):
     with pytest.raises(UserError, match=r"Unknown dataset 'cubs'; choose from .*synthetic_birds"):
         registry.builder("cubs")
     with pytest.raises(UserError, match=r"Unknown configuration 'huge'.*small.*, large, tiny"):
@@ -131,7 +137,7 @@ def test_metadata_needs_neither_tensorflow_nor_jax():
     assert not loaded & {"tensorflow", "tensorflow_datasets", "jax"}
 
 
-def test_the_builder_works_in_the_tfds_way(tmp_path):
+def test_the_builder_works_like_any_tfds_builder(tmp_path):
     from stackgan_jax.data.synthetic_birds.builder import SyntheticBirds
 
     builder = SyntheticBirds(config="tiny", data_dir=str(tmp_path))

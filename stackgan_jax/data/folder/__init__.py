@@ -1,1 +1,1 @@
-"""A folder of anyone's pictures and captions, in several layouts."""
+"""Data sets made of a folder with the user's own pictures and captions, in several layouts."""

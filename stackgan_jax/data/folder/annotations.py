@@ -1,5 +1,8 @@
-"""What is said of an image, in a metadata row, a JSON file or a text file: captions, class, box,
-split; read so that whatever stands there becomes an annotation or a reason why not."""
+"""Reads an image's annotation: captions, class, box and split.
+
+The sources are metadata rows, JSON files and text files. Any content gives either an `Annotation`
+or an `Unusable` error with the reason.
+"""
 
 import dataclasses
 import json
@@ -12,7 +15,7 @@ from typing import Any
 from stackgan_jax.data.records import Location
 
 IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
-MAX_TEXT = 1 << 20  # bytes of one text or JSON file
+MAX_TEXT = 1 << 20  # bytes of one text or JSON file that are read at most
 CAPTION_KEYS = ("text", "caption", "captions")
 FILE_KEYS = ("file_name", "filename", "file", "image")
 CLASS_KEYS = ("class_id", "class", "label", "class_name")
@@ -23,18 +26,18 @@ SPLITS = {
 
 
 class Unusable(Exception):
-    """What is said can't be used; the message is the reason, to follow a name and a colon."""
+    """The annotation can't be used. The message is the reason; reports print it after "name: "."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Annotation:
-    """Of one image.
+    """The annotation of one image.
 
     Attributes:
-      captions: sentences, none empty, none twice; perhaps no one.
-      kind: its class as the source tells it; "" where it doesn't.
+      captions: sentences without duplicates, none of them empty; may be ().
+      kind: the class given by the source, or "".
       box: (left, top, width, height) in pixels, or None.
-      split: "train", "test", or "" where the source doesn't say.
+      split: "train", "test", or "" if the source gives none.
     """
 
     captions: tuple[str, ...] = ()
@@ -43,11 +46,16 @@ class Annotation:
     split: str = ""
 
     def merged(self, other: "Annotation") -> "Annotation":
-        """This and what another row says of the same image; raises Unusable where they differ."""
-        for field in ("kind", "box", "split"):
+        """Returns this annotation merged with another one of the same image.
+
+        Raises:
+          Unusable: the two have different classes, boxes or splits.
+        """
+        names = {"kind": "class", "box": "box", "split": "split"}
+        for field in names:
             ours, theirs = getattr(self, field), getattr(other, field)
             if ours and theirs and ours != theirs:
-                raise Unusable(f"two rows tell a different {field}: {ours} and {theirs}")
+                raise Unusable(f"two rows give a different {names[field]}: {ours} and {theirs}")
         return Annotation(
             captions=tuple(dict.fromkeys(self.captions + other.captions)),
             kind=self.kind or other.kind,
@@ -58,12 +66,12 @@ class Annotation:
 
 @dataclasses.dataclass
 class Row:
-    """An image that a layout names.
+    """One image that a layout lists.
 
     Attributes:
-      name: for reports; unique.
-      image: where it lies; None where `problem` says why it can't be read.
-      annotation: what is said of it.
+      name: a unique name for reports.
+      image: where its bytes are; None if `problem` gives the reason.
+      annotation: its captions, class, box and split.
       problem: why it can't be used, or "".
     """
 
@@ -74,7 +82,7 @@ class Row:
 
 
 def annotate(row: Row, read: Callable[[], Annotation]) -> None:
-    """Adds what `read` reads to what is said of a row, or notes why that can't be used."""
+    """Merges the annotation that `read` returns into a row, or records why it can't be used."""
     try:
         row.annotation = row.annotation.merged(read())
     except Unusable as reason:
@@ -82,16 +90,21 @@ def annotate(row: Row, read: Callable[[], Annotation]) -> None:
 
 
 def is_image(name: str) -> bool:
+    """Returns whether a file name ends like an image's."""
     return name.lower().endswith(IMAGES)
 
 
 def is_outside(path: str) -> bool:
-    """Whether a path leaves the folder that it is relative to."""
+    """Returns whether a relative path leads out of its folder, or is absolute."""
     return path.startswith("/") or bool(re.match(r"[A-Za-z]:", path)) or ".." in path.split("/")
 
 
 def from_fields(fields: Mapping[str, Any]) -> Annotation:
-    """Of a metadata row or a JSON object; raises Unusable for a field of the wrong kind."""
+    """Returns the annotation in a metadata row or a JSON object.
+
+    Raises:
+      Unusable: a field has a value of the wrong type.
+    """
     kind = next((fields[key] for key in CLASS_KEYS if _given(fields.get(key))), None)
     return Annotation(
         captions=_captions(next((fields[k] for k in CAPTION_KEYS if _given(fields.get(k))), ())),
@@ -102,7 +115,11 @@ def from_fields(fields: Mapping[str, Any]) -> Annotation:
 
 
 def from_text(content: bytes) -> Annotation:
-    """Of a text file with one caption a line; raises Unusable unless it is UTF-8."""
+    """Returns the annotation in a text file with one caption on each line.
+
+    Raises:
+      Unusable: the text is not UTF-8.
+    """
     try:
         return Annotation(captions=_captions(content.decode("utf-8-sig").splitlines()))
     except UnicodeDecodeError as error:
@@ -110,21 +127,26 @@ def from_text(content: bytes) -> Annotation:
 
 
 def from_json(content: bytes) -> dict[str, Any]:
-    """A JSON object; raises Unusable for anything else."""
+    """Parses a JSON object.
+
+    Raises:
+      Unusable: the text is not UTF-8, not JSON, or not an object.
+    """
     try:
         fields = json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Unusable("not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
-        raise Unusable(f"no JSON ({error})") from error
+        raise Unusable(f"not JSON ({error})") from error
     if not isinstance(fields, dict):
-        raise Unusable("no JSON object")
+        raise Unusable("not a JSON object")
     return fields
 
 
 def clean(caption: str) -> str:
-    """A caption on one line, without control characters and needless space."""
-    # Cc: control, Cf: format (a byte order mark, direction marks; but not the joiners of emoji).
+    """Returns a caption on one line, without control characters and repeated spaces."""
+    # Cc: control characters. Cf: format characters (byte order mark, direction marks). U+200D
+    # stays, because it joins the parts of an emoji.
     spaced = (
         " " if unicodedata.category(c) in ("Cc", "Cf") and c != "\u200d" else c for c in caption
     )
@@ -132,7 +154,7 @@ def clean(caption: str) -> str:
 
 
 def readable(name: str) -> str:
-    """A name as it can be printed, whatever bytes it has."""
+    """Returns a file name in printable form, on one line, even if it is not UTF-8."""
     return name.encode("utf-8", "replace").decode("utf-8").replace("\n", " ")
 
 
@@ -153,7 +175,7 @@ def _captions(value: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _list_in(text: str) -> Any:
-    """The list that a CSV cell writes as JSON, or the text itself."""
+    """Returns the list that a CSV cell contains as JSON, or the text itself."""
     try:
         values = json.loads(text)
     except (ValueError, RecursionError):

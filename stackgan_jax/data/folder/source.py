@@ -1,4 +1,4 @@
-"""A folder of someone's own pictures and captions as a source of records."""
+"""Turns a folder of the user's own pictures and captions into a source of records."""
 
 import collections
 import dataclasses
@@ -13,21 +13,27 @@ from typing import Any
 
 from stackgan_jax.data import splitting
 from stackgan_jax.data.folder import layouts
-from stackgan_jax.data.folder.annotations import IMAGES, readable
+from stackgan_jax.data.folder.annotations import IMAGES, Row, readable
 from stackgan_jax.data.records import Record
 from stackgan_jax.runtime.errors import UserError
 
-FORMAT = 1  # of how a folder is read; another number reads it anew
+FORMAT = 1  # of how a folder is read; folders are prepared again under another format
 LAYOUTS = (
-    "metadata.jsonl or metadata.csv (file_name, text), a .txt beside each image, sub-folders named "
-    "as their classes, or .tar shards"
+    "metadata.jsonl or metadata.csv (file_name, text), a .txt of the same name for each image, "
+    "sub-folders named after their classes, or .tar shards"
 )
-A_RUN = {"config.json", "checkpoints"}  # what tells a run's folder from a folder of pictures
+RUN_FILES = {"config.json", "checkpoints"}  # a folder with both is a run of this program
 
 
 @dataclasses.dataclass(frozen=True)
 class Contents:
-    """What was read from a folder: records by split, what is left out, and remarks."""
+    """Everything that was read from a folder.
+
+    Attributes:
+      records: split → its records.
+      left_out: one line for each file that is not used.
+      remarks: sentences about classes and splits.
+    """
 
     records: dict[str, list[Record]]
     left_out: list[str]
@@ -35,90 +41,123 @@ class Contents:
 
 
 class FolderSource:
-    """See records.Source. Its directory is named by the folder's contents, so that a changed
-    folder (names, sizes, times of change) is prepared anew and a moved one is not."""
+    """The records of a folder; see `records.Source`.
 
-    def __init__(self, data: Any, directory: Path):
-        """`data` is `config.data`: path, classes, test_fraction, split_seed. UserError where the
-        path is no folder or there are no pictures in it."""
+    Its directory is named after the folder's contents. A changed folder (names, sizes, times of
+    change) is therefore prepared again, and a moved folder is not.
+    """
+
+    def __init__(self, data: Any, directory: Path) -> None:
+        """Lists the files of the folder.
+
+        Args:
+          data: `config.data`, with `path`, `classes`, `test_fraction` and `split_seed`.
+          directory: where prepared data sets are kept.
+
+        Raises:
+          UserError: the path is not a folder, or a sub-folder can't be read.
+        """
         self.path = _require_folder(data.path)
         self.name = f"the folder {readable(str(data.path))}"
         self._data = data
-        self._listing = listing(self.path)
+        self._listing = list_files(self.path)
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", self.path.resolve().name)[:40] or "root"
         self.directory = directory / "folder" / f"{stem}-{self._key()}"
 
     def count(self, split: str) -> int:
+        """Returns the number of records in a split."""
         return len(self.contents.records[split])
 
     def records(self, split: str) -> Iterator[Record]:
+        """Returns the records of a split, always in the same order."""
         return iter(self.contents.records[split])
 
     def left_out(self) -> Sequence[str]:
+        """Returns one line for each file that is not used."""
         return self.contents.left_out
 
     def remarks(self) -> Sequence[str]:
+        """Returns sentences about classes and splits that the user should know."""
         return self.contents.remarks
 
     def finish(self) -> None:
-        if listing(self.path) != self._listing:
+        """Raises UserError if the folder changed while it was read."""
+        if list_files(self.path) != self._listing:
             raise UserError(f"Files changed in {self.name} while it was prepared; start again.")
 
     @functools.cached_property
     def contents(self) -> Contents:
-        """The folder's records, read when they are first asked for."""
-        left: list[str] = []
+        """The folder's contents, read on first use.
+
+        Raises:
+          UserError: a file can't be read, or fewer than two images can be used.
+        """
+        left_out: list[str] = []
         try:
-            rows = layouts.read({name: self.path / name for name in self._listing}, left)
+            rows = layouts.read({name: self.path / name for name in self._listing}, left_out)
         except OSError as error:
             raise _unreadable(error.filename, error) from error
-        if not rows:
-            raise UserError(
-                f"There are no pictures in {self.name}: files ending in {', '.join(IMAGES)} and "
-                ".tar were looked for, in its sub-folders too."
-            )
         broken = [row for row in rows if row.problem]
         usable = [row for row in rows if not row.problem and row.annotation.captions]
-        without = [row.name for row in rows if not row.problem and not row.annotation.captions]
+        self._require_usable(rows, broken, usable)
+        left_out += [
+            f"{row.name}: no caption"
+            for row in rows
+            if not row.problem and not row.annotation.captions
+        ]
+        return self._split(usable, broken, left_out)
+
+    def _require_usable(self, rows: list[Row], broken: list[Row], usable: list[Row]) -> None:
+        if not rows:
+            raise UserError(
+                f"There are no pictures in {self.name}: no file in it or its sub-folders ends in "
+                f"{', '.join(IMAGES)} or .tar; give the folder with your pictures as "
+                "--config.data.path."
+            )
         if not usable and not broken:
             raise UserError(
-                f"None of the {len(rows):,} pictures in {self.name} has a caption; write them in "
-                f"{LAYOUTS}."
+                f"None of the {len(rows):,} pictures in {self.name} has a caption; write the "
+                f"captions in one of these forms: {LAYOUTS}."
             )
         if len(usable) < 2 and broken:
             reasons = "; ".join(f"{row.name}: {row.problem}" for row in broken[:3])
             raise UserError(
                 f"{len(broken):,} of {len(rows):,} pictures in {self.name} can't be used, and too "
-                f"few are left: {reasons}{' …' if len(broken) > 3 else ''}. Mend them."
+                f"few are left: {reasons}{' …' if len(broken) > 3 else ''}. Repair them."
             )
-        left += [f"{name}: no caption" for name in without]
-        return self._sorted_out(usable, broken, left)
 
-    def _sorted_out(self, usable: list, broken: list, left: list[str]) -> Contents:
+    def _split(self, usable: list[Row], broken: list[Row], left_out: list[str]) -> Contents:
         data = self._data
         records: dict[str, list[Record]] = {"train": [], "test": []}
-        for row in broken:  # counted with the training images, whatever they were meant for
+        for row in broken:  # counted as training images, whatever their split
             records["train"].append(Record(row.name, b"", (), 0, problem=row.problem))
         labels, given = splitting.labels(usable, data.classes)
         where = splitting.splits(usable, given, data.test_fraction, data.split_seed)
         for row, label, split in zip(usable, labels, where, strict=True):
-            told = row.annotation
-            records[split].append(Record(row.name, row.image, told.captions, label, told.box))
-        return Contents(records, left, splitting.remarks(usable, where, given))
+            found = row.annotation
+            records[split].append(Record(row.name, row.image, found.captions, label, found.box))
+        return Contents(records, left_out, splitting.remarks(usable, where, given))
 
     def _key(self) -> str:
-        """16 hex digits for what makes the records what they are."""
+        """Returns 16 hex digits: a hash of the settings and files that the records depend on."""
         data = self._data
         settings = [FORMAT, data.classes, data.test_fraction, data.split_seed]
         whole = json.dumps([settings, list(self._listing.items())])
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
 
 
-def listing(folder: Path) -> dict[str, tuple[int, int]]:
-    """Path below the folder → (bytes, time of change in ns) of the files that count, sorted.
+def list_files(folder: Path) -> dict[str, tuple[int, int]]:
+    """Lists the files of a folder and its sub-folders that a layout may use, sorted by path.
 
-    Hidden files are left aside, and runs of this program that are kept there. Links are followed,
-    each folder is visited once. A link that leads nowhere has size -1.
+    Hidden files and runs of this program are skipped. Links are followed, and each folder is
+    visited once.
+
+    Returns:
+      Path below the folder → (size in bytes, time of change in ns). The size of a broken link
+      is -1.
+
+    Raises:
+      UserError: a sub-folder can't be read.
     """
     found = {}
     visited = set()
@@ -131,44 +170,47 @@ def listing(folder: Path) -> dict[str, tuple[int, int]]:
             if real in visited:
                 continue
             visited.add(real)
-            with os.scandir(here) as entries:
-                entries = [e for e in entries if not e.name.startswith((".", "__MACOSX"))]
-            if {entry.name for entry in entries} >= A_RUN:
-                continue
-            for entry in entries:
+            for entry in _entries(here):
                 name = f"{below}/{entry.name}" if below else entry.name
                 if entry.is_dir():
                     waiting.append(name)
-                elif layouts.counts(name):
-                    found[name] = _stamp(entry)
+                elif layouts.is_relevant(name):
+                    found[name] = _size_and_time(entry)
         except OSError as error:
             raise _unreadable(here, error) from error
     return dict(sorted(found.items()))
 
 
+def _entries(folder: Path) -> list[os.DirEntry]:
+    """Returns the entries of one folder that are not hidden; none if the folder is a run."""
+    with os.scandir(folder) as scanned:
+        entries = [entry for entry in scanned if not entry.name.startswith((".", "__MACOSX"))]
+    return [] if {entry.name for entry in entries} >= RUN_FILES else entries
+
+
 def _unreadable(path: str | Path, error: OSError) -> UserError:
     return UserError(
-        f"{readable(str(path))} can't be read ({error.strerror}); change its rights, or take it "
-        "out of the folder."
+        f"{readable(str(path))} can't be read ({error.strerror}); change its permissions, or "
+        "move it out of the folder."
     )
 
 
-def _stamp(entry: os.DirEntry) -> tuple[int, int]:
+def _size_and_time(entry: os.DirEntry) -> tuple[int, int]:
     try:
-        told = entry.stat()
+        status = entry.stat()
     except OSError:
         return -1, 0
-    return told.st_size, told.st_mtime_ns
+    return status.st_size, status.st_mtime_ns
 
 
 def _require_folder(path: str) -> Path:
     if not path:
         raise UserError(
-            "The data set `folder` needs the folder with your pictures: --config.data.path=…"
+            "The data set `folder` needs the folder with your pictures; set --config.data.path."
         )
     folder = Path(path).expanduser()
     if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "is not there"
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(
             f"The folder {readable(path)} {what}; give the folder with your pictures as "
             "--config.data.path."

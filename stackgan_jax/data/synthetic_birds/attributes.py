@@ -1,10 +1,12 @@
-"""What a synthetic bird is: its attributes, their values, and the species that combine them."""
+"""The attributes of synthetic birds, their values, and the species that combine them."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
-# Eight colours far apart in RGB, so that they stay distinct under shading and a generator's blur.
+# RGB, 0..255. The eight colours are far apart, so that they stay distinct under shading and a
+# generator's blur.
 COLOURS = {
     "red": (212, 30, 34),
     "yellow": (250, 212, 40),
@@ -24,7 +26,7 @@ BARE_PART_COLOURS = {
 }
 EYE_COLOURS = {"black": (26, 22, 22), "yellow": (250, 206, 40), "red": (204, 30, 24)}
 
-# Fixed for a species.
+# Fixed for all images of a species.
 SPECIES_ATTRIBUTES = {
     "crown": tuple(COLOURS),
     "back": tuple(COLOURS),
@@ -37,57 +39,62 @@ SPECIES_ATTRIBUTES = {
     "size": ("small", "medium", "large"),
     "eyes": tuple(EYE_COLOURS),
 }
-# Drawn anew for every image.
+# Drawn at random for every image.
 IMAGE_ATTRIBUTES = {
     "pose": ("upright", "level", "forward"),
     "background": ("sky", "branch", "grass", "water", "snow"),
     "direction": ("left", "right"),
 }
 ATTRIBUTES = {**SPECIES_ATTRIBUTES, **IMAGE_ATTRIBUTES}
-# Each covers an area large enough to be read in a 64-pixel picture.
+# Each covers an area that is large enough to recognise in a 64-pixel picture.
 COLOUR_ATTRIBUTES = ("crown", "back", "belly", "wings")
-# Pictures are mirrored in training, so a caption that named the direction would be wrong.
+# The direction is never named, because training mirrors pictures.
 CAPTION_ATTRIBUTES = tuple(name for name in ATTRIBUTES if name != "direction")
 
+# Beak shape → families of birds, for the names of species.
 FAMILIES = {
     "conical": ("finch", "bunting", "sparrow", "grosbeak"),
     "long": ("warbler", "sandpiper", "kingfisher", "snipe"),
     "hooked": ("shrike", "falcon", "parrot", "kestrel"),
     "curved": ("thrasher", "creeper", "curlew", "hoopoe"),
 }
-# Share of the species (as far as the colours allow) whose crown, back and belly agree, so that
-# "a red bird" has a meaning.
+# Share of the species whose crown, back and belly have one colour, so that "a red bird" has a
+# meaning. It is smaller where the colours do not allow as many combinations.
 ONE_COLOUR_SHARE = 0.2
-
-
-def chance(attribute):
-    """Share that a blind guess gets right: every value is equally frequent."""
-    return 1.0 / len(ATTRIBUTES[attribute])
 
 
 @dataclasses.dataclass(frozen=True)
 class Species:
-    """One kind of bird: an index (the class), a name, and the values that all its images share."""
+    """One kind of bird.
+
+    Attributes:
+      index: the class, 0 …
+      name: `0001.red_crowned_blue_winged_finch`.
+      values: attribute → value, the same in all its images.
+    """
 
     index: int
     name: str
-    values: dict
+    values: Mapping[str, str]
 
 
-def stream(seed, purpose, index=0):
-    """Generator of random numbers that depends on its three arguments and nothing else."""
+def stream(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
+    """Returns a generator of random numbers that is a function of the three arguments alone."""
     return np.random.default_rng([seed, sum(map(ord, purpose)), len(purpose), index])
 
 
-def _balanced(rng, choices, count):
-    """[count] values, each of `choices` equally often up to one, in random order."""
+def _balanced(rng: np.random.Generator, choices: Sequence[str], count: int) -> list[str]:
+    """Returns `count` values in random order; frequencies of the choices differ by one at most."""
     repeats = -(-count // len(choices))
     values = np.concatenate([rng.permutation(len(choices)) for _ in range(repeats)])[:count]
     return [choices[value] for value in rng.permutation(values)]
 
 
-def _one_colour_sets(count):
-    """`count` (crown, back, belly, wings) with the first three alike, each colour equally often."""
+def _one_colour_sets(count: int) -> list[tuple[str, ...]]:
+    """Returns `count` tuples (crown, back, belly, wings) whose first three colours are the same.
+
+    The colours are equally frequent.
+    """
     found = []
     for index in range(count):
         body, shift = index % len(COLOURS), index // len(COLOURS)
@@ -96,8 +103,13 @@ def _one_colour_sets(count):
     return found
 
 
-def _colour_sets(rng, count, taken):
-    """`count` tuples of four colours not in `taken`, each colour equally frequent in each place."""
+def _colour_sets(
+    rng: np.random.Generator, count: int, taken: Set[tuple[str, ...]]
+) -> list[tuple[str, ...]]:
+    """Returns `count` distinct tuples (crown, back, belly, wings) that are not in `taken`.
+
+    The colours are equally frequent in each place.
+    """
     columns = [_balanced(rng, tuple(COLOURS), count) for _ in COLOUR_ATTRIBUTES]
     while True:
         rows, seen = list(zip(*columns, strict=True)), set(taken)
@@ -105,16 +117,21 @@ def _colour_sets(rng, count, taken):
         if not clashes:
             return rows
         for row in clashes:
-            # Trading one colour with another row keeps every colour's frequency.
+            # Exchanging a colour with another row keeps every colour's frequency.
             column, other = columns[rng.integers(len(columns))], rng.integers(count)
             column[row], column[other] = column[other], column[row]
 
 
-def species(seed, train, test):
-    """The species of a data set: `train` of them for training, then `test` for testing.
+def species(seed: int, train: int, test: int) -> list[Species]:
+    """Returns the species of a data set, a function of the arguments alone.
 
-    No two share their four colours, so every test species is a combination that training has not
-    seen; every single value occurs in training. A function of its arguments alone.
+    No two species have the same four colours, so every test species is a combination that training
+    has not seen. Every single value occurs in training.
+
+    Args:
+      seed: of the random draws.
+      train: how many species are for training; they come first.
+      test: how many species are for testing.
     """
     rng, found = stream(seed, "species"), []
     alike_train = min(round(ONE_COLOUR_SHARE * train), 40)
@@ -133,15 +150,22 @@ def species(seed, train, test):
     return [Species(index, _name(index, values, rng), values) for index, values in enumerate(found)]
 
 
-def _name(index, values, rng):
+def _name(index: int, values: Mapping[str, str], rng: np.random.Generator) -> str:
     family = rng.choice(FAMILIES[values["beak_shape"]])
     return f"{index + 1:04d}.{values['crown']}_crowned_{values['wings']}_winged_{family}"
 
 
-def individual(kind, rng, directions=IMAGE_ATTRIBUTES["direction"]):
-    """All attributes of one bird of a species: the species' and this image's own.
+def individual(
+    kind: Species,
+    rng: np.random.Generator,
+    directions: Sequence[str] = IMAGE_ATTRIBUTES["direction"],
+) -> dict[str, str]:
+    """Returns all attributes of one bird: those of its species and those drawn for this image.
 
-    `directions`: those that it may look in.
+    Args:
+      kind: its species.
+      rng: draws the attributes of the image.
+      directions: the directions that it may face.
     """
     choices = {**IMAGE_ATTRIBUTES, "direction": directions}
     return {**kind.values, **{name: rng.choice(values).item() for name, values in choices.items()}}

@@ -1,7 +1,9 @@
-"""The embedded data set: drawn birds with captions, a stand-in for CUB (StackGAN, sec. 4.1)."""
+"""The TFDS builder of the embedded data set: drawn birds that replace CUB (StackGAN, sec. 4.1)."""
 
 import dataclasses
 import os
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import tensorflow_datasets as tfds
 
@@ -11,21 +13,21 @@ from stackgan_jax.runtime.progress import Progress
 
 @dataclasses.dataclass
 class BirdsConfig(tfds.core.BuilderConfig):
-    """A size of the data set: its species and images."""
+    """One configuration of the data set; `plan` gives the numbers of species and images."""
 
     plan: worker.Plan | None = None
 
 
 class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
-    """Birds drawn by this project, described by ten captions each; nothing is downloaded.
+    """Birds drawn by this project, with ten captions each; nothing is downloaded.
 
-    The images are already crops around the bird (304 x 304); classes are species, whose colours,
-    beak, pattern, tail, size and eyes are fixed, while pose, direction and background vary from
-    image to image. Test species are combinations of colours that no training species has.
+    The images are crops around the bird (304 x 304). The classes are species. A species fixes the
+    colours, beak, pattern, tail, size and eyes; pose, direction and background vary from image to
+    image. The test species have combinations of colours that no training species has.
     """
 
     VERSION = tfds.core.Version("1.2.0")
-    BUILDER_CONFIGS = [  # noqa: RUF012  (the name and the type are tfds's)
+    BUILDER_CONFIGS = [  # noqa: RUF012  (TFDS prescribes the name and the type)
         BirdsConfig(
             name="small",
             description="3,000 images of 600 species, for a laptop.",
@@ -33,7 +35,7 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
         ),
         BirdsConfig(
             name="quickstart",
-            description="3,000 images of 600 species that all look to the right: easier still.",
+            description="3,000 images of 600 species; all face right, which is easier to learn.",
             plan=worker.Plan(504, 96, images_per_species=5, seed=0, directions=("right",)),
         ),
         BirdsConfig(
@@ -48,7 +50,7 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
         ),
     ]
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         size = skeleton.SIZE
         names = [kind.name for kind in self.builder_config.plan.species()]
         return tfds.core.DatasetInfo(
@@ -72,19 +74,19 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
             citation="Drawn by stackgan_jax itself; nothing to cite.",
         )
 
-    def _split_generators(self, dl_manager):
-        del dl_manager  # Nothing is downloaded.
+    def _split_generators(self, dl_manager: Any) -> Mapping[str, Iterator]:
+        del dl_manager  # nothing is downloaded
         plan = self.builder_config.plan
         return {
             "train": self._generate_examples("train", range(plan.train_images)),
             "test": self._generate_examples("test", range(plan.train_images, plan.images)),
         }
 
-    def _generate_examples(self, split, indices):
+    def _generate_examples(self, split: str, indices: range) -> Iterator[tuple[int, dict]]:
         progress = Progress(
             f"{self.name}/{self.builder_config.name} {split}", len(indices), "drawn"
         )
-        # A process of its own for a handful of images would cost more than it saves.
+        # For a few images, starting processes takes longer than drawing.
         workers = min(4, len(os.sched_getaffinity(0))) if len(indices) > 100 else 1
         drawn = worker.examples(self.builder_config.plan, indices, workers)
         for done, (index, example) in enumerate(zip(indices, drawn, strict=True), 1):

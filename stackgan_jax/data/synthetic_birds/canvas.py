@@ -1,17 +1,29 @@
-"""Anti-aliased painting: smooth outlines, soft masks, and light kept apart from colour."""
+"""Paints anti-aliased pictures: smooth outlines, soft masks, a layer of colour and one of light."""
 
 import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-SUPERSAMPLING = 4
-NEUTRAL = 128
+SUPERSAMPLING = 4  # masks are drawn this many times larger, then reduced
+NEUTRAL = 128  # light that leaves the colour unchanged
+
+Colour = Sequence[float] | np.ndarray  # RGB, 0..255
 
 
 @functools.lru_cache(maxsize=128)
-def _spline(count, closed, samples):
-    """Which four points each stretch of a Catmull-Rom spline bends by, and their [4] weights."""
+def _spline(count: int, closed: bool, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the control points of each segment of a Catmull-Rom spline, and their weights.
+
+    Args:
+      count: number of points.
+      closed: whether the last point is joined to the first.
+      samples: points per segment of the curve.
+
+    Returns:
+      Indices of the points `[segments, 4]`, weights `[samples, 4]`.
+    """
     first = np.arange(count if closed else count - 1)
     corners = first[:, None] + np.arange(-1, 3)
     corners = corners % count if closed else np.clip(corners, 0, count - 1)
@@ -20,8 +32,17 @@ def _spline(count, closed, samples):
     return corners, 0.5 * np.concatenate(weights, 1)
 
 
-def smooth(points, closed=True, samples=7):
-    """Catmull-Rom spline through `points` [n, 2] → [n * samples, 2] (open: one stretch fewer)."""
+def smooth(points: np.ndarray, closed: bool = True, samples: int = 7) -> np.ndarray:
+    """Returns a Catmull-Rom spline through points.
+
+    Args:
+      points: `[n, 2]`.
+      closed: whether the last point is joined to the first.
+      samples: points per segment of the curve.
+
+    Returns:
+      `[n * samples, 2]`, or `[(n - 1) * samples + 1, 2]` for an open curve.
+    """
     points = np.asarray(points, np.float64)
     corners, weights = _spline(len(points), closed, samples)
     curve = (weights @ points[corners]).reshape(-1, 2)
@@ -29,18 +50,25 @@ def smooth(points, closed=True, samples=7):
 
 
 class Mask:
-    """Coverage of a shape: an 8-bit image and the corner where it lies on the canvas."""
+    """The coverage of a shape.
 
-    def __init__(self, image, corner):
+    Attributes:
+      image: 8-bit coverage, 255 inside.
+      corner: (x, y) of its upper left corner on the canvas, in pixels.
+    """
+
+    def __init__(self, image: Image.Image, corner: tuple[int, int]) -> None:
+        """See the attributes."""
         self.image, self.corner = image, corner
 
     @property
-    def box(self):
+    def box(self) -> tuple[int, int, int, int]:
+        """(left, top, right, bottom) on the canvas, in pixels."""
         (x, y), (width, height) = self.corner, self.image.size
         return x, y, x + width, y + height
 
-    def within(self, other):
-        """The part of this shape that lies inside another."""
+    def within(self, other: "Mask") -> "Mask":
+        """Returns the part of this shape that is inside another."""
         clipped = other.image.crop(
             (
                 self.box[0] - other.box[0],
@@ -51,16 +79,22 @@ class Mask:
         )
         return Mask(ImageChops.multiply(self.image, clipped), self.corner)
 
-    def blurred(self, radius):
+    def blurred(self, radius: float) -> "Mask":
+        """Returns the shape with soft edges; `radius` in pixels."""
         return Mask(self.image.filter(ImageFilter.GaussianBlur(radius)), self.corner)
 
-    def faded(self, strength):
-        """The same shape with its coverage multiplied by `strength` in [0, 1]."""
+    def faded(self, strength: float) -> "Mask":
+        """Returns the shape with its coverage multiplied by `strength` in [0, 1]."""
         return Mask(self.image.point([int(v * strength) for v in range(256)]), self.corner)
 
 
-def _drawn(points, margin, size, draw_shapes):
-    """Mask over the bounding box of `points`, drawn large and reduced by area."""
+def _drawn(
+    points: np.ndarray,
+    margin: float,
+    size: int,
+    draw_shapes: Callable[[ImageDraw.ImageDraw, np.ndarray], None],
+) -> Mask:
+    """Returns a mask over the bounding box of `points`, drawn large and reduced by area."""
     low = np.clip(np.floor(points.min(0) - margin), 0, size - 4).astype(int)
     high = np.clip(np.ceil(points.max(0) + margin) + 1, low + 4, size).astype(int)
     width, height = (high - low).tolist()
@@ -69,34 +103,54 @@ def _drawn(points, margin, size, draw_shapes):
     return Mask(large.reduce(SUPERSAMPLING), tuple(low.tolist()))
 
 
-def _flat(points, low):
+def _flat(points: np.ndarray, low: np.ndarray) -> list[float]:
+    """Returns points `[n, 2]` as x, y, x, y, … in the enlarged mask whose corner is `low`."""
     return ((points - low) * SUPERSAMPLING).ravel().tolist()
 
 
-def polygons(shapes, size, margin=0):
-    """Mask of the union of outlines, each [n, 2] in pixels."""
+def polygons(shapes: Sequence[np.ndarray], size: int, margin: float = 0) -> Mask:
+    """Returns the mask of the union of shapes.
 
-    def draw_shapes(draw, low):
+    Args:
+      shapes: outlines, each `[n, 2]` in pixels.
+      size: side of the canvas in pixels.
+      margin: free pixels around the shapes, for blurring.
+    """
+
+    def draw_shapes(draw: ImageDraw.ImageDraw, low: np.ndarray) -> None:
         for shape in shapes:
             draw.polygon(_flat(shape, low), fill=255)
 
     return _drawn(np.concatenate(shapes), margin, size, draw_shapes)
 
 
-def lines(curves, width, size, margin=0):
-    """Mask of curves, each [n, 2] in pixels, `width` pixels wide."""
+def lines(curves: Sequence[np.ndarray], width: float, size: int, margin: float = 0) -> Mask:
+    """Returns the mask of curves.
 
-    def draw_shapes(draw, low):
+    Args:
+      curves: each `[n, 2]` in pixels.
+      width: of the lines in pixels.
+      size: side of the canvas in pixels.
+      margin: free pixels around the lines, for blurring.
+    """
+
+    def draw_shapes(draw: ImageDraw.ImageDraw, low: np.ndarray) -> None:
         for curve in curves:
             draw.line(_flat(curve, low), fill=255, width=max(1, round(width * SUPERSAMPLING)))
 
     return _drawn(np.concatenate(curves), margin + width, size, draw_shapes)
 
 
-def discs(centres, radii, size):
-    """Mask of discs: centres [n, 2] and radii [n] in pixels."""
+def discs(centres: np.ndarray, radii: Sequence[float], size: int) -> Mask:
+    """Returns the mask of discs.
 
-    def draw_shapes(draw, low):
+    Args:
+      centres: `[n, 2]` in pixels.
+      radii: n radii in pixels.
+      size: side of the canvas in pixels.
+    """
+
+    def draw_shapes(draw: ImageDraw.ImageDraw, low: np.ndarray) -> None:
         for centre, radius in zip(centres, radii, strict=True):
             (x0, y0), (x1, y1) = centre - radius - low, centre + radius - low
             s = SUPERSAMPLING
@@ -106,34 +160,60 @@ def discs(centres, radii, size):
 
 
 class Canvas:
-    """A picture in two layers, colour and light, so that shading follows whatever is painted."""
+    """A picture in two layers, colour and light, so that shading applies to any colour.
 
-    def __init__(self, background):
+    Attributes:
+      colour: RGB image.
+      light: "L" image; NEUTRAL leaves the colour unchanged.
+      size: side in pixels.
+    """
+
+    def __init__(self, background: Image.Image) -> None:
+        """Starts with a square RGB image in neutral light."""
         self.colour = background
         self.light = Image.new("L", background.size, NEUTRAL)
         self.size = background.size[0]
 
-    def paint(self, mask, colour, light=None):
-        """Colour (and light: an "L" image of the mask's size, or one value; default neutral)."""
+    def paint(self, mask: Mask, colour: Colour, light: Image.Image | int | None = None) -> None:
+        """Paints a shape.
+
+        Args:
+          mask: the shape.
+          colour: its colour.
+          light: an "L" image of the mask's size, or one value; None for NEUTRAL.
+        """
         self.colour.paste(tuple(int(c) for c in colour), mask.box, mask.image)
         self.shade(mask, NEUTRAL if light is None else light)
 
-    def shade(self, mask, light):
+    def shade(self, mask: Mask, light: Image.Image | int) -> None:
+        """Changes the light on a shape, but not its colour; `light` as in `paint`."""
         self.light.paste(light, mask.box, mask.image)
 
-    def flatten(self):
-        """RGB image: light below neutral darkens the colour, light above it lifts it to white."""
+    def flatten(self) -> Image.Image:
+        """Returns the RGB image: light below NEUTRAL darkens, light above it brightens to white."""
         dark = self.light.point([min(255, 142 + int(113 * v / NEUTRAL)) for v in range(256)])
         bright = self.light.point([max(0, int(0.55 * (v - NEUTRAL))) for v in range(256)])
         shaded = ImageChops.multiply(self.colour, Image.merge("RGB", (dark,) * 3))
         return ImageChops.screen(shaded, Image.merge("RGB", (bright,) * 3))
 
 
-def relief(mask, radius, sun, texture=None, height=1.0, offset=0.0):
-    """Light on a shape that bulges like a cushion: an "L" image of the mask's size.
+def relief(
+    mask: Mask,
+    radius: float,
+    sun: np.ndarray,
+    texture: np.ndarray | None = None,
+    height: float = 1.0,
+    offset: float = 0.0,
+) -> Image.Image:
+    """Returns the light on a shape that is rounded like a cushion: an "L" image of the mask's size.
 
-    `radius` is how far the rounding reaches inwards (pixels), `sun` the direction the light comes
-    from (x, y down), `texture` a float array in [-1, 1] at least as large as the mask.
+    Args:
+      mask: the shape.
+      radius: width of the rounded rim in pixels.
+      sun: direction towards the light, (x, y), y pointing down.
+      texture: light to add, `[h, w]` float in grey levels, at least as large as the mask.
+      height: factor on the height of the cushion.
+      offset: light to add everywhere, in grey levels.
     """
     factor = 4 if radius >= 8 else 2
     small = mask.image.reduce(factor).filter(ImageFilter.GaussianBlur(radius / factor))
@@ -148,41 +228,3 @@ def relief(mask, radius, sun, texture=None, height=1.0, offset=0.0):
         return image
     grain = texture[: image.size[1], : image.size[0]]
     return Image.fromarray(np.clip(np.asarray(image) + grain, 0, 255).astype(np.uint8))
-
-
-@functools.lru_cache(maxsize=32)
-def feather_tile(angle, pitch, side=420):
-    """[side, side] float32 light offsets: overlapping scale-like feathers along `angle` degrees."""
-    rng = np.random.default_rng((angle % 360) * 100 + pitch)
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-    radians = np.deg2rad(angle)
-    along = x * np.cos(radians) - y * np.sin(radians)
-    across = x * np.sin(radians) + y * np.cos(radians)
-    wobble = np.asarray(
-        Image.fromarray(rng.normal(0, 1, (side // 20, side // 20)).astype(np.float32)).resize(
-            (side, side), Image.Resampling.BICUBIC
-        )
-    )
-    along, across = along + 2 * wobble, across + 1.5 * np.roll(wobble, 97, 0)
-    row = np.floor(along / pitch)
-    u = along / pitch - row
-    v = np.mod(across / pitch + 0.5 * np.mod(row, 2), 1.0) - 0.5
-    edge = u + 3.2 * v * v
-    scales = 9 * np.exp(-(((edge - 0.55) / 0.16) ** 2)) - 7 * (edge > 0.62) * np.exp(
-        -(edge - 0.62) * 6
-    )
-    barbs = np.asarray(
-        Image.fromarray(rng.normal(0, 1, (side, side // 6)).astype(np.float32))
-        .resize((side, side), Image.Resampling.BICUBIC)
-        .rotate(angle, Image.Resampling.BILINEAR)
-    )
-    return (-scales + 3.0 * barbs).astype(np.float32)
-
-
-@functools.lru_cache(maxsize=1)
-def bark_tile(side=420):
-    """[side, side] float32 light offsets: streaks along the horizontal, as on bark."""
-    rng = np.random.default_rng(11)
-    noise = rng.normal(0, 1, (side // 3, side // 22)).astype(np.float32)
-    streaks = Image.fromarray(noise).resize((side, side), Image.Resampling.BICUBIC)
-    return 14 * np.asarray(streaks)

@@ -1,47 +1,68 @@
-"""Draws one synthetic bird, part by part: colours, plumage, feathers, eye, and their light."""
+"""Draws one synthetic bird, part by part, with its colours, plumage, feathers and light."""
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
-from stackgan_jax.data.synthetic_birds import canvas, scenery, skeleton
+from stackgan_jax.data.synthetic_birds import canvas, scenery, skeleton, textures
 from stackgan_jax.data.synthetic_birds.attributes import BARE_PART_COLOURS, COLOURS, EYE_COLOURS
 from stackgan_jax.data.synthetic_birds.skeleton import SIZE
 
-# Where the light comes from: x and y, y pointing down.
+# Direction towards the light: (x, y), y pointing down.
 SUN = np.array([-0.5, -0.86])
 
 
-def _varied(rng, colour):
-    """The colour a little lighter or darker and, if it is not a neutral, a little off its hue."""
+def _varied(rng: np.random.Generator, colour: canvas.Colour) -> np.ndarray:
+    """Returns the colour with small random changes of brightness and, unless it is grey, of hue."""
     colour = np.array(colour, np.float64)
     hue_change = rng.normal(0, 0.035, 3) * np.ptp(colour)
     return np.clip(colour * rng.uniform(0.93, 1.05) + hue_change, 0, 255)
 
 
 class Painter:
-    """Paints one bird on a canvas, part by part from the far side to the near side."""
+    """Paints one bird on a canvas, part by part from the far side to the near side.
 
-    def __init__(self, bird, bones, picture, rng):
+    The order of the calls is the order of the random draws, so it is part of the data set.
+    """
+
+    def __init__(
+        self,
+        bird: Mapping[str, str],
+        bones: skeleton.Skeleton,
+        picture: canvas.Canvas,
+        rng: np.random.Generator,
+    ) -> None:
+        """Draws the bird's colours.
+
+        Args:
+          bird: attribute → value.
+          bones: where its parts are.
+          picture: the canvas with the scene.
+          rng: draws the variations.
+        """
         self.bird, self.bones, self.picture, self.rng = bird, bones, picture, rng
         self.colours = {
             part: _varied(rng, COLOURS[bird[part]]) for part in ("crown", "back", "belly", "wings")
         }
-        self.tile = canvas.feather_tile(round(bones.tilt / 12) * 12, 9)
+        self.tile = textures.feather_tile(round(bones.tilt / 12) * 12, 9)
 
-    def _texture(self):
+    def _texture(self) -> np.ndarray:
+        """Returns the feather texture from a random offset."""
         x, y = self.rng.integers(0, 90, 2)
         return self.tile[y:, x:]
 
-    def tail(self, outlines):
+    def tail(self, outlines: list[np.ndarray]) -> None:
+        """Paints the feathers of the tail; outlines `[n, 2]` in pixels."""
         for outline in outlines:
             mask = canvas.polygons([outline], SIZE, margin=2)
             self.picture.paint(
                 mask, self.colours["back"], canvas.relief(mask, 4, SUN, height=0.9, offset=-10)
             )
 
-    def legs(self, ground):
+    def legs(self, ground: np.ndarray) -> None:
+        """Paints legs and toes down to the ground (x, y)."""
         colour = _varied(self.rng, (96, 74, 60))
         hips = self.bones.body([(-0.06, -0.80), (0.07, -0.84)])
         feet = np.array([(hips[0][0] - 3, ground[1]), (hips[1][0] + 5, ground[1] + 1.5)])
@@ -54,8 +75,12 @@ class Painter:
         mask = canvas.lines(curves, width, SIZE, 2)
         self.picture.paint(mask, colour, canvas.relief(mask, 2, SUN))
 
-    def body(self, outline):
-        """Belly colour all over, then back and crown within the outline."""
+    def body(self, outline: np.ndarray) -> canvas.Mask:
+        """Paints the whole body in the belly's colour, then back and crown within the outline.
+
+        Returns:
+          The mask of the body.
+        """
         whole = canvas.polygons([outline], SIZE, margin=8)
         self.picture.shade(whole.blurred(4).faded(0.45), 60)
         light = canvas.relief(whole, 20, SUN, self._texture(), height=1.35)
@@ -72,12 +97,13 @@ class Painter:
         self._region(canvas.smooth(np.concatenate([face, over])), "crown", whole, 0.9)
         return whole
 
-    def _region(self, outline, part, whole, softness):
+    def _region(self, outline: np.ndarray, part: str, whole: canvas.Mask, softness: float) -> None:
+        """Colours a region of the body, but keeps its light; `softness` blurs the edge (pixels)."""
         mask = canvas.polygons([outline], SIZE, margin=6).blurred(softness).within(whole)
         self.picture.colour.paste(tuple(int(c) for c in self.colours[part]), mask.box, mask.image)
 
-    def markings(self, whole):
-        """Spots or streaks on breast and belly."""
+    def markings(self, whole: canvas.Mask) -> None:
+        """Paints spots or streaks on breast and belly, if the bird has any."""
         if self.bird["pattern"] not in ("spotted", "streaked"):
             return
         grid = np.array(
@@ -97,7 +123,8 @@ class Painter:
         mask = mask.within(whole)
         self.picture.paint(mask.faded(0.85), (52, 40, 34) if dark else (214, 210, 200))
 
-    def wing(self):
+    def wing(self) -> None:
+        """Paints the wing with its feathers, and bars if the bird has any."""
         outline = skeleton.wing_outline(self.bones)
         mask = canvas.polygons([outline], SIZE, margin=6)
         self.picture.shade(mask.blurred(3).faded(0.5), 70)
@@ -111,8 +138,8 @@ class Painter:
         if self.bird["pattern"] == "wing_bars":
             self._bars(mask)
 
-    def _quills(self):
-        """Dark gaps between the flight feathers, and the light edges beside them."""
+    def _quills(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Returns the dark gaps between the flight feathers and the light edges next to them."""
         tip = np.array([-0.72, 0.0])
         starts = [(-0.10, 0.26), (-0.12, 0.10), (-0.13, -0.06), (-0.13, -0.22), (-0.12, -0.38)]
         quills, edges = [], []
@@ -124,8 +151,8 @@ class Painter:
             edges.append(quills[-1] + (0.6, 1.5))
         return quills, edges
 
-    def _coverts(self):
-        """Scalloped rims of the rows of small feathers that cover the front of the wing."""
+    def _coverts(self) -> list[np.ndarray]:
+        """Returns the scalloped rims of the small feathers that cover the front of the wing."""
         rims = []
         for offset, count in ((0.0, 6), (0.11, 5), (0.21, 4)):
             places = np.linspace((-0.10 + offset, 0.42), (-0.10 + offset, -0.48), count + 1)
@@ -136,7 +163,8 @@ class Painter:
                 rims.append(canvas.smooth(self.bones.body(lobe), closed=False, samples=4))
         return rims
 
-    def _bars(self, mask):
+    def _bars(self, mask: canvas.Mask) -> None:
+        """Paints two bars across the wing."""
         pale = np.mean(COLOURS[self.bird["wings"]]) < 180
         curves = [
             canvas.smooth(self.bones.body(points), closed=False)
@@ -148,14 +176,16 @@ class Painter:
         bars = canvas.lines(curves, 0.042 * self.bones.unit, SIZE, 2).within(mask)
         self.picture.paint(bars, (246, 244, 236) if pale else (46, 42, 44))
 
-    def beak(self):
+    def beak(self) -> None:
+        """Paints the beak, the lower half first."""
         colour = _varied(self.rng, BARE_PART_COLOURS[self.bird["beak"]])
         upper, lower = skeleton.beak_outlines(self.bird, self.bones)
         for outline, offset in ((lower, -26), (upper, 6)):
             mask = canvas.polygons([outline], SIZE, margin=2)
             self.picture.paint(mask, colour, canvas.relief(mask, 4, SUN, offset=offset))
 
-    def eye(self):
+    def eye(self) -> None:
+        """Paints the eye with its ring, pupil and highlight."""
         radius = 0.17 * self.bones.radius * self.bones.unit + 1.4
         centre = self.bones.face([(0.36, 0.14)])
         ring = canvas.discs(centre, [radius * 1.22], SIZE)
@@ -167,15 +197,17 @@ class Painter:
         self.picture.paint(canvas.discs(glint, [radius * 0.27], SIZE), (255, 255, 255))
 
 
-def draw(bird, rng):
+def draw(
+    bird: Mapping[str, str], rng: np.random.Generator
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
     """Draws a bird.
 
     Args:
-        bird: attribute → value, every attribute of `birds_attributes.ATTRIBUTES`.
-        rng: numpy Generator; the picture is a function of `bird` and its state.
+      bird: attribute → value, every attribute of `attributes.ATTRIBUTES`.
+      rng: the picture is a function of its state and `bird`.
 
     Returns:
-        (RGB PIL image of 304 x 304, bounding box (ymin, xmin, ymax, xmax) in [0, 1]).
+      RGB image of 304 x 304 pixels, bounding box (ymin, xmin, ymax, xmax) in [0, 1].
     """
     bones = skeleton.pose_skeleton(bird, rng)
     skeleton.place(bird, bones, rng)
@@ -194,10 +226,15 @@ def draw(bird, rng):
     painter.wing()
     painter.eye()
     scenery.foreground(bird["background"], picture, rng, feet)
-    image = picture.flatten()
     parts = [outline, *feathers, *skeleton.beak_outlines(bird, bones), feet[None] + (0, 6)]
-    points = np.concatenate(parts)
+    return _facing(bird["direction"], picture.flatten(), np.concatenate(parts))
+
+
+def _facing(
+    direction: str, image: Image.Image, points: np.ndarray
+) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    """Returns the image, mirrored if the bird faces left, and the bounding box of its points."""
     (x0, y0), (x1, y1) = np.clip(points.min(0) / SIZE, 0, 1), np.clip(points.max(0) / SIZE, 0, 1)
-    if bird["direction"] == "left":
+    if direction == "left":
         image, x0, x1 = ImageOps.mirror(image), 1 - x1, 1 - x0
     return image, (float(y0), float(x0), float(y1), float(x1))

@@ -1,18 +1,22 @@
-"""The geometry of a synthetic bird: where its parts are and what outlines they have, in pixels."""
+"""The geometry of a synthetic bird: positions and outlines of its parts, in pixels."""
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from stackgan_jax.data.synthetic_birds import canvas
 
-SIZE = 304
-# Between the frame and the bird's head, beak and feet, in pixels.
-MARGIN = 26
-# Tilt of the body, of the neck, of the head, in degrees. Kept close together, as are the builds: in
-# the first minutes of training what varies is read off the colours, not off where the parts are.
+SIZE = 304  # side of the picture in pixels
+MARGIN = 26  # pixels between the upper edge of the picture and the bird
+Points = np.ndarray | Sequence[tuple[float, float]]
+
+# Pose → tilt of the body, the neck and the head, in degrees. The poses and the builds differ
+# little, so that the first minutes of training learn from the colours and not from the places of
+# the parts.
 _BEND = {"upright": (33, 56, 5), "level": (25, 50, 0), "forward": (16, 43, -8)}
-# Body height, head radius, neck, legs (in body lengths), and how much of the frame is filled.
+# Size → body height, head radius, neck, legs (in body lengths), and share of the frame that is
+# filled.
 _BUILD = {
     "small": (0.375, 0.272, 0.15, 0.19, 0.76),
     "medium": (0.362, 0.256, 0.17, 0.22, 0.81),
@@ -20,44 +24,63 @@ _BUILD = {
 }
 
 
-def rotation(degrees):
-    """Matrix that turns counter-clockwise as seen, with y pointing down."""
+def rotation(degrees: float) -> np.ndarray:
+    """Returns the matrix `[2, 2]` that turns counter-clockwise on the screen (y points down)."""
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     return np.array([[c, s], [-s, c]])
 
 
 @dataclasses.dataclass
 class Skeleton:
-    """Where the parts of a bird are, in pixels; the bird looks to the right."""
+    """The places of the parts of a bird that faces right.
 
-    tilt: float  # of the body, degrees
-    gaze: float  # of the head, degrees
-    height: float  # half the body's height, in body lengths
-    unit: float = 1.0  # one body length in pixels
+    Attributes:
+      tilt: of the body in degrees.
+      gaze: of the head in degrees.
+      height: half the body's height in body lengths.
+      unit: one body length in pixels.
+      centre: of the body, (x, y) in pixels.
+      head: from the body's centre to the head's, (x, y) in body lengths.
+      radius: of the head in body lengths.
+      legs: their length in body lengths.
+    """
+
+    tilt: float
+    gaze: float
+    height: float
+    unit: float = 1.0
     centre: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
     head: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(2))
     radius: float = 0.2
     legs: float = 0.2
 
-    def body(self, points):
-        """Body coordinates (forwards, upwards; 1 = the body's length, half its height) → pixels."""
+    def body(self, points: Points) -> np.ndarray:
+        """Converts body coordinates `[n, 2]` to pixels.
+
+        They point forwards (1 is the body's length) and upwards (1 is half its height).
+        """
         points = np.asarray(points, np.float64) * (1.0, -self.height)
         return self.centre + self.unit * points @ rotation(self.tilt).T
 
-    def face(self, points):
-        """Head coordinates (forwards, upwards; 1 = the head's radius) → pixels."""
+    def face(self, points: Points) -> np.ndarray:
+        """Converts head coordinates `[n, 2]` (forwards, upwards; 1 is its radius) to pixels."""
         points = np.asarray(points, np.float64) * (1.0, -1.0)
         place = self.centre + self.unit * self.head
         return place + self.unit * self.radius * points @ rotation(self.gaze).T
 
-    def around(self, degrees, reach=1.0):
-        """Points on the head's circle, angles from the beak upwards → pixels."""
+    def around(self, degrees: Sequence[float], reach: float = 1.0) -> np.ndarray:
+        """Returns points `[n, 2]` around the head in pixels.
+
+        Args:
+          degrees: n angles from the beak upwards.
+          reach: distance from the head's centre in head radii.
+        """
         radians = np.deg2rad(np.asarray(degrees, np.float64))
         return self.face(np.stack([np.cos(radians), np.sin(radians)], 1) * reach)
 
 
-def pose_skeleton(bird, rng):
-    """Skeleton of a bird in body lengths (unit 1, centre 0), with small natural variation."""
+def pose_skeleton(bird: Mapping[str, str], rng: np.random.Generator) -> Skeleton:
+    """Returns the skeleton of a bird in body lengths (unit 1, centre 0) with a small variation."""
     tilt, neck_angle, gaze = _BEND[bird["pose"]]
     height, radius, neck, legs, _ = _BUILD[bird["size"]]
     skeleton = Skeleton(
@@ -74,8 +97,8 @@ def pose_skeleton(bird, rng):
     return skeleton
 
 
-def silhouette(bones):
-    """Outline of head and body as one smooth curve."""
+def silhouette(bones: Skeleton) -> np.ndarray:
+    """Returns the outline `[n, 2]` of head and body as one smooth curve."""
     head = bones.around([16, 52, 92, 132])
     back = bones.body([(0.10, 0.97), (-0.14, 0.90), (-0.36, 0.62), (-0.52, 0.28)])
     belly = bones.body([(-0.52, -0.12), (-0.36, -0.62), (-0.10, -0.98), (0.20, -0.96)])
@@ -86,8 +109,8 @@ def silhouette(bones):
     return canvas.smooth(np.concatenate([head, nape, back, belly, breast, throat, chin]))
 
 
-def _feather(root, angle, length, width):
-    """Outline of one long feather from its root, in pixels; `angle` in degrees."""
+def _feather(root: np.ndarray, angle: float, length: float, width: float) -> np.ndarray:
+    """Returns the outline of one long feather from its root, in pixels; `angle` in degrees."""
     turn = rotation(angle).T
     shape = np.array(
         [
@@ -104,8 +127,10 @@ def _feather(root, angle, length, width):
     return canvas.smooth(root + (shape * (length, width)) @ turn, samples=4)
 
 
-def tail_feathers(bird, bones, rng):
-    """Outlines of the tail's feathers, from the far side to the near side."""
+def tail_feathers(
+    bird: Mapping[str, str], bones: Skeleton, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """Returns the outlines of the tail's feathers, from the far side to the near side."""
     spreads = {"short": 5, "long": 3.5, "forked": 12, "fanned": 24}
     lengths = {"short": 0.27, "long": 0.74, "forked": 0.56, "fanned": 0.44}
     angle = 180 + bones.tilt + rng.normal(0, 4) + {"upright": 6}.get(bird["pose"], -4)
@@ -121,30 +146,35 @@ def tail_feathers(bird, bones, rng):
     return outlines
 
 
-def beak_outlines(bird, bones):
-    """(upper, lower) mandible outlines."""
-    upper, lower = {
-        "conical": (
-            [(0.78, 0.46), (1.25, 0.34), (1.62, -0.02), (1.2, 0.0), (0.8, 0.02)],
-            [(0.8, 0.02), (1.2, 0.0), (1.56, -0.06), (1.2, -0.26), (0.78, -0.32)],
-        ),
-        "long": (
-            [(0.85, 0.24), (1.6, 0.13), (2.45, 0.0), (1.6, 0.0), (0.85, 0.02)],
-            [(0.85, 0.02), (1.6, 0.0), (2.38, -0.02), (1.6, -0.10), (0.82, -0.16)],
-        ),
-        "hooked": (
-            [(0.78, 0.42), (1.22, 0.38), (1.58, 0.10), (1.56, -0.34), (1.38, -0.06), (0.8, 0.02)],
-            [(0.8, 0.02), (1.1, -0.02), (1.38, -0.08), (1.3, -0.20), (0.78, -0.26)],
-        ),
-        "curved": (
-            [(0.84, 0.28), (1.45, 0.22), (2.0, -0.06), (2.32, -0.50), (1.9, -0.14), (0.84, 0.04)],
-            [(0.84, 0.04), (1.4, 0.02), (1.9, -0.14), (2.24, -0.46), (1.8, -0.26), (0.82, -0.14)],
-        ),
-    }[bird["beak_shape"]]
+# Beak shape → outlines of the upper and the lower half, in head coordinates.
+_BEAKS = {
+    "conical": (
+        [(0.78, 0.46), (1.25, 0.34), (1.62, -0.02), (1.2, 0.0), (0.8, 0.02)],
+        [(0.8, 0.02), (1.2, 0.0), (1.56, -0.06), (1.2, -0.26), (0.78, -0.32)],
+    ),
+    "long": (
+        [(0.85, 0.24), (1.6, 0.13), (2.45, 0.0), (1.6, 0.0), (0.85, 0.02)],
+        [(0.85, 0.02), (1.6, 0.0), (2.38, -0.02), (1.6, -0.10), (0.82, -0.16)],
+    ),
+    "hooked": (
+        [(0.78, 0.42), (1.22, 0.38), (1.58, 0.10), (1.56, -0.34), (1.38, -0.06), (0.8, 0.02)],
+        [(0.8, 0.02), (1.1, -0.02), (1.38, -0.08), (1.3, -0.20), (0.78, -0.26)],
+    ),
+    "curved": (
+        [(0.84, 0.28), (1.45, 0.22), (2.0, -0.06), (2.32, -0.50), (1.9, -0.14), (0.84, 0.04)],
+        [(0.84, 0.04), (1.4, 0.02), (1.9, -0.14), (2.24, -0.46), (1.8, -0.26), (0.82, -0.14)],
+    ),
+}
+
+
+def beak_outlines(bird: Mapping[str, str], bones: Skeleton) -> list[np.ndarray]:
+    """Returns the outlines of the upper and the lower half of the beak, in pixels."""
+    upper, lower = _BEAKS[bird["beak_shape"]]
     return [canvas.smooth(bones.face(np.array(points)), samples=5) for points in (upper, lower)]
 
 
-def wing_outline(bones):
+def wing_outline(bones: Skeleton) -> np.ndarray:
+    """Returns the outline `[n, 2]` of the wing in pixels."""
     return canvas.smooth(
         bones.body(
             [
@@ -162,10 +192,11 @@ def wing_outline(bones):
     )
 
 
-def place(bird, bones, rng):
-    """Scales the bird by its size and puts its body, with a little variation, into the middle."""
+def place(bird: Mapping[str, str], bones: Skeleton, rng: np.random.Generator) -> None:
+    """Scales the skeleton to the bird's size and moves it near the middle of the picture."""
     bones.unit = SIZE * _BUILD[bird["size"]][-1] * rng.uniform(0.97, 1.03) / 1.62
     bones.centre = SIZE * (np.array([0.48, 0.53]) + rng.normal(0, 0.008, 2))
     low = silhouette(bones).min(0)
-    # Training crops a random 256 of the 304 pixels: the tail may be cut then, the head hardly.
+    # Training crops a random 256 of the 304 pixels. The margin keeps the head in nearly every
+    # crop; the tail may be cut off.
     bones.centre[1] += max(0, MARGIN - low[1])

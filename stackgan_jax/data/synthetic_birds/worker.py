@@ -1,8 +1,8 @@
-"""Draws and describes the images of a synthetic-birds data set, in processes of their own.
+"""Draws the images of a synthetic-birds data set and writes their captions, in several processes.
 
-`python -m stackgan_jax.data.synthetic_birds.worker` is a worker: numpy and Pillow only, so it
-starts at once, and a program of its own, so that nothing of the caller (JAX's or TensorFlow's
-threads, a `__main__` without a guard) is forked or imported again.
+`python -m stackgan_jax.data.synthetic_birds.worker` is one worker process. It imports numpy and
+Pillow only, so it starts fast. It is a separate program, so that nothing of the calling process
+(threads of JAX or TensorFlow, a `__main__` without a guard) is forked or imported again.
 """
 
 import contextlib
@@ -14,6 +14,8 @@ import pathlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import stackgan_jax
 from stackgan_jax.data.synthetic_birds import attributes, captions, drawing
@@ -23,8 +25,15 @@ _JPEG = {"format": "JPEG", "quality": 94, "subsampling": 0}
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How many species there are to train and to test on, how many images of each, and which way
-    the birds in them may look."""
+    """The size of a data set.
+
+    Attributes:
+      train_species: how many species are for training.
+      test_species: how many species are for testing.
+      images_per_species: how many images each species has.
+      seed: of all random draws.
+      directions: the directions that the birds may face.
+    """
 
     train_species: int
     test_species: int
@@ -33,28 +42,35 @@ class Plan:
     directions: tuple[str, ...] = attributes.IMAGE_ATTRIBUTES["direction"]
 
     @property
-    def train_images(self):
+    def train_images(self) -> int:
+        """The number of training images; they come first."""
         return self.train_species * self.images_per_species
 
     @property
-    def images(self):
+    def images(self) -> int:
+        """The number of images."""
         return (self.train_species + self.test_species) * self.images_per_species
 
-    def species(self):
-        """Every `Species`, those for training first."""
+    def species(self) -> list[attributes.Species]:
+        """Returns all species, those for training first."""
         return attributes.species(self.seed, self.train_species, self.test_species)
 
 
-def example(plan, species, index):
-    """Image `index` of a data set, with its description; a function of its arguments alone.
+def example(plan: Plan, species: Sequence[attributes.Species], index: int) -> dict[str, Any]:
+    """Returns one image of a data set with its captions, a function of the arguments alone.
+
+    Args:
+      plan: the data set.
+      species: `plan.species()`.
+      index: of the image, 0 to `plan.images` - 1.
 
     Returns:
-        dict of image (JPEG bytes), captions (list of str), label (the species' index), box (ymin,
-        xmin, ymax, xmax in [0, 1]), filename, attributes (attribute → value).
+      A dictionary of image (JPEG bytes), captions (list of str), label (index of the species),
+      box (ymin, xmin, ymax, xmax in [0, 1]), filename, attributes (attribute → value).
     """
     kind = species[index // plan.images_per_species]
-    own = attributes.stream(plan.seed, "individual", index)
-    bird = attributes.individual(kind, own, plan.directions)
+    rng = attributes.stream(plan.seed, "individual", index)
+    bird = attributes.individual(kind, rng, plan.directions)
     image, box = drawing.draw(bird, attributes.stream(plan.seed, "drawing", index))
     texts = captions.captions(attributes.stream(plan.seed, "captions", index), bird)
     encoded = io.BytesIO()
@@ -69,8 +85,8 @@ def example(plan, species, index):
     }
 
 
-def _start(plan, indices):
-    """Starts a worker that writes the pickled examples of a range of indices to its output."""
+def _start(plan: Plan, indices: range) -> subprocess.Popen:
+    """Starts a worker process that writes the pickled examples of `indices` to its output."""
     task = {"plan": dataclasses.asdict(plan), "range": (indices.start, indices.stop, indices.step)}
     package = pathlib.Path(stackgan_jax.__file__).parents[1]
     paths = [os.fspath(package), os.environ.get("PYTHONPATH", "")]
@@ -81,20 +97,26 @@ def _start(plan, indices):
     )
 
 
-def examples(plan, indices, workers):
-    """Yields `example` of each index of a range in order, drawn by that many processes.
+def examples(plan: Plan, indices: range, workers: int) -> Iterator[dict[str, Any]]:
+    """Yields the `example` of each index in order.
 
-    What a worker that could not start or died would have drawn is drawn here instead.
+    If a worker process can't be started or dies, its images are drawn in this process instead.
+
+    Args:
+      plan: the data set.
+      indices: the images to draw.
+      workers: how many processes draw; 1 draws in this process.
     """
     species = plan.species()
     with contextlib.ExitStack() as stack:
-        running = []
+        started = []
         for offset in range(workers if workers > 1 else 0):
             with contextlib.suppress(OSError):
                 part = indices[offset::workers]
-                running.append((_start(plan, part), part))
-                stack.callback(_stop, running[-1][0])
-        source = {index: worker for worker, part in running for index in part}
+                process = _start(plan, part)
+                stack.callback(_stop, process)
+                started.append((process, part))
+        source = {index: process for process, part in started for index in part}
         for index in indices:
             try:
                 yield pickle.load(source[index].stdout)
@@ -102,17 +124,18 @@ def examples(plan, indices, workers):
                 yield example(plan, species, index)
 
 
-def _stop(worker):
-    worker.kill()
-    worker.stdout.close()
-    worker.wait()
+def _stop(process: subprocess.Popen) -> None:
+    process.kill()
+    process.stdout.close()
+    process.wait()
 
 
-def main():
+def main() -> None:
+    """Runs one worker process; its task is JSON in the first argument."""
     task = json.loads(sys.argv[1])
     plan, output = Plan(**task["plan"]), sys.stdout.buffer
     species = plan.species()
-    # The caller may stop reading (an interrupt, an error); then there is nothing left to do.
+    # The calling process stops reading after an interrupt or an error; the worker ends then.
     with contextlib.suppress(BrokenPipeError):
         for index in range(*task["range"]):
             pickle.dump(example(plan, species, index), output)
