@@ -7,7 +7,8 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.evaluation.metrics import METRICS
 from stackgan_jax.evaluation.protocols import resolve
-from stackgan_jax.evaluation.runs import prepare, publish
+from stackgan_jax.evaluation.run_setup import prepare
+from stackgan_jax.evaluation.runs import publish
 from stackgan_jax.runtime import configuration, mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler

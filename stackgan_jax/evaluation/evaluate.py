@@ -13,6 +13,7 @@ from stackgan_jax.evaluation import (
     protocols,
     readers,
     records,
+    run_setup,
     runs,
     scoring,
     stamps,
@@ -69,12 +70,12 @@ def prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> r
         given: values of `config.eval` from the command line.
 
     Raises:
-        UserError: without a checkpoint, for a damaged metrics.json, or as `runs.prepare`.
+        UserError: without a checkpoint, for a damaged metrics.json, or as `run_setup.prepare`.
     """
     require_checkpoint(directory)
     records.read(directory / records.FILE)  # reports a damaged file before the work begins
     protocol = protocols.resolve(settings_of(directory, given))
-    return runs.prepare(config, directory, protocol)
+    return run_setup.prepare(config, directory, protocol)
 
 
 def require_checkpoint(directory: Path) -> None:
@@ -102,7 +103,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     protocol = protocols.resolve(settings_of(directory, given))
     if protocol.inception:  # rejects the wrong weights now, not hours later
         inception_weights.load(protocol.inception)
-    evaluation, said, done = None, False, set()
+    evaluation, announced, done = None, False, set()
     while True:
         # Checked before the checkpoints: after training has ended, no new one appears.
         ended = not (lock.is_training(directory) or lock.is_training(workdir))
@@ -115,24 +116,21 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
         elif ended:
             break
         else:
-            said = said or _wait_for("next checkpoint", directory)
+            announced = announced or _announce_wait("next checkpoint", directory)
             time.sleep(POLL)
     if not steps:
         raise UserError(
             f"There is no checkpoint in {directory}, and it is not in training; train it first."
         )
-    print(
-        f"Training of {directory} has ended at step {steps[-1]:,} of {config.steps:,}. All its "
-        "checkpoints are evaluated.",
-        flush=True,
-    )
+    end = f"at step {steps[-1]:,} of {config.steps:,}"
+    print(f"Training of {directory} has ended {end}. All checkpoints are evaluated.", flush=True)
 
 
 def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
     """Like `sample.find_run`, but waits for the last stage of a quickstart in training."""
-    said = False
+    announced = False
     while lock.is_training(workdir) and not _has_a_stage(workdir):
-        said = said or _wait_for("last stage", workdir)
+        announced = announced or _announce_wait("last stage", workdir)
         time.sleep(POLL)
     return sample.find_run(workdir)
 
@@ -144,7 +142,7 @@ def _has_a_stage(workdir: Path) -> bool:
     )
 
 
-def _wait_for(what: str, directory: Path) -> bool:
+def _announce_wait(what: str, directory: Path) -> bool:
     print(f"Waiting for the {what} of {directory} …", flush=True)
     return True
 

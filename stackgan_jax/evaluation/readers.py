@@ -94,7 +94,7 @@ class JointReader(Reader):
     """The image encoder of the run's joint embedding of text and images: reads "joint"."""
 
     name: typing.ClassVar[str] = "joint"
-    scorer: scorer.Towers
+    scorer: "scorer.Scorer"
 
     @property
     def stamp(self) -> dict[str, str]:

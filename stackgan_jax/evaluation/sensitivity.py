@@ -22,7 +22,8 @@ from stackgan_jax.evaluation.evaluate import settings_of
 from stackgan_jax.evaluation.evidence import Captions, Evidence
 from stackgan_jax.evaluation.readers import Features
 from stackgan_jax.evaluation.registry import TITLES
-from stackgan_jax.evaluation.runs import Evaluation, prepare, progress_of
+from stackgan_jax.evaluation.run_setup import prepare
+from stackgan_jax.evaluation.runs import Evaluation, progress_of
 from stackgan_jax.evaluation.stamps import Score, measured_with, number, title
 from stackgan_jax.runtime.errors import UserError
 
