@@ -1,4 +1,4 @@
-"""The import graph: acyclic, and nothing that trains or draws needs TensorFlow."""
+"""The import graph: acyclic, downwards between packages, and free of TensorFlow for training."""
 
 import ast
 import subprocess
@@ -8,14 +8,32 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "stackgan_jax"
+# Each may import itself and what stands before it, lazily as well.
+ORDER = (
+    "runtime",
+    "models",
+    "data",
+    "text",
+    "training",
+    "sample",
+    "weights",
+    "evaluation",
+    "report",
+    "benchmark",
+    "stages",
+    "convert",
+    "main",
+)
 
 
-def imports_at_the_top(file):
-    """Modules of the package that a file imports when it is imported."""
+def modules_in(file, nodes):
+    """Modules of the package that the import statements among some nodes of a file name."""
     names = set()
-    for node in ast.parse(file.read_text()).body:
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("stackgan_jax"):
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.startswith("stackgan_jax")}
     return {name for name in names if module_file(name)}
 
 
@@ -24,9 +42,34 @@ def module_file(name):
     return next((f for f in (path.with_suffix(".py"), path / "__init__.py") if f.is_file()), None)
 
 
+def room(file):
+    """The package, or the module at the top, that a file belongs to."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_file_belongs_to_a_package_or_is_a_known_module_at_the_top():
+    assert {room(file) for file in PACKAGE.rglob("*.py")} - {"__init__"} == set(ORDER)
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_packages_import_only_those_below_them(package):
+    files = [file for file in PACKAGE.rglob("*.py") if room(file) == package]
+    upwards = []
+    for file in files:
+        for name in modules_in(file, ast.walk(ast.parse(file.read_text()))):
+            other = room(module_file(name))
+            if other in ORDER and ORDER.index(other) > ORDER.index(package):
+                upwards.append(f"{file.relative_to(PACKAGE)} imports {name}")
+    assert not upwards
+
+
 def test_the_import_graph_has_no_cycle():
-    files = {file for file in PACKAGE.rglob("*.py")}
-    below = {f: {module_file(n) for n in imports_at_the_top(f)} - {f} for f in files}
+    files = list(PACKAGE.rglob("*.py"))
+    below = {
+        file: {module_file(name) for name in modules_in(file, ast.parse(file.read_text()).body)}
+        - {file}
+        for file in files
+    }
     while free := [file for file in below if not below[file]]:
         for file in free:
             del below[file]
@@ -37,11 +80,11 @@ def test_the_import_graph_has_no_cycle():
 @pytest.mark.parametrize(
     "module",
     [
-        "training.learners",
+        "training.gan_learner",
         "sample",
         "convert",
         "training.loop",
-        "evaluation",
+        "evaluation.evaluate",
         "benchmark.measurements",
     ],
 )

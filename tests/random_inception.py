@@ -1,9 +1,9 @@
-"""Writes FID's Inception-v3 with seeded random weights, to try evaluation without published ones:
+"""Writes FID's Inception-v3 with random weights, to try evaluation without the published ones:
 
     python tests/random_inception.py random-inception.pth
 
-A state dict in the published format, always the same. Scores by it can't be compared with any
-others, and their stamps say that these aren't the published weights.
+The file is a state dict in the published format and always the same. Its scores can't be compared
+with any others; their stamps say that the weights aren't the published ones.
 """
 
 import json
@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent / "data" / "inception_fid.npz"
 
 
 def state_dict() -> dict[str, np.ndarray]:
-    """The weights that the golden values were computed with, seeded key by key."""
+    """Returns the weights that the golden values were computed with; each key has its own seed."""
     with np.load(GOLDEN) as archive:
         shapes = json.loads(str(archive["shapes"]))
     return {key: _drawn(key, shape) for key, shape in shapes.items()}
@@ -38,7 +38,7 @@ def _drawn(key: str, shape: list[int]) -> np.ndarray:
 
 
 def write(path: str | Path) -> None:
-    """As PyTorch saves a network, with a counter beside each of its statistics."""
+    """Writes the weights as PyTorch saves a network, with a counter for each batch statistic."""
     import torch
 
     tensors = {}

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 from stackgan_jax.runtime import configuration
-from stackgan_jax.training import learners
+from stackgan_jax.training.game import build
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/scaling.md").read_text()
@@ -33,10 +33,10 @@ def test_the_table_equals_the_calculation():
 @pytest.mark.parametrize("dataset", ["birds", "coco"])
 def test_parameters_and_sums_fit_the_networks(dataset):
     _, names = run()
-    prior = None
+    priors = []
     for stage, kind in enumerate(("stage1", "stage2"), 1):
         config = configuration.load(ROOT / "configs" / f"{kind}.py", dataset)
-        game = learners.build(config, prior)
+        game = build(config, priors)
         state = jax.eval_shape(lambda key, game=game: game.init(key, 1024), jax.random.key(0))
         nets = (state.generator, state.discriminator)
         counts = [sum(math.prod(x.shape) for x in jax.tree.leaves(net.params)) for net in nets]
@@ -45,10 +45,10 @@ def test_parameters_and_sums_fit_the_networks(dataset):
         # discriminator's run twice: for its own step (real, wrong and fake together) and for the
         # generator's. The prior runs forward only.
         sums = 2 * layers[0] + 4 * layers[1]
-        if prior is not None:
-            sums += len(jax.tree.leaves(state.prior["batch_stats"])) // 2
+        for prior in state.priors:
+            sums += len(jax.tree.leaves(prior["batch_stats"])) // 2
         name = f"{'COCO' if dataset == 'coco' else dataset} {'I' * stage}"
         _, _, *parameters, stated_sums = names["STEPS"][name]
         assert stated_sums == sums
         assert parameters == pytest.approx(counts, rel=0.005)
-        prior = config
+        priors.append(config)

@@ -231,6 +231,6 @@ def _find(name: str) -> DataSet:
 
 
 def _builder_class(reference: str) -> Any:
-    """ "module:Class" → the class."""
+    """The class that "module:Class" names."""
     module, class_name = reference.split(":")
     return getattr(importlib.import_module(module), class_name)

@@ -45,7 +45,7 @@ def labels(rows: Sequence[Row], classes: str) -> tuple[list[int], bool]:
 
 
 def splits(rows: Sequence[Row], given: bool, test_fraction: float, seed: int) -> list[str]:
-    """ "train" or "test" for each row: as the folder says if it has a test split, else drawn.
+    """The split of each row, "train" or "test": the folder's if it has a test split, else drawn.
 
     The draw depends on the name of the image, or of its class, so an image stays in its split when
     others are added. If the labels are the folder's classes, whole classes are held out.

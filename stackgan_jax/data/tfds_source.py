@@ -23,7 +23,7 @@ class TfdsSource(Source):
     An example has `image`, `captions`, `label` and optionally `bbox`, `filename`, `attributes`.
     """
 
-    def __init__(self, name: str, builder: Any, prepare: Callable[[], Any]):
+    def __init__(self, name: str, builder: Any, prepare: Callable[[], Any]) -> None:
         """Prepares nothing yet.
 
         Args:

@@ -1,1 +1,1 @@
-"""How good pictures are: metrics, what they read, protocols, stamps, runs and folders."""
+"""Evaluation of pictures: metrics, readers, protocols, stamps, runs and folders."""

@@ -1,8 +1,7 @@
-"""How many of the attributes that captions name are found in the pictures drawn for them."""
+"""Attribute accuracy: how often a picture shows the attributes that its caption names."""
 
 import dataclasses
 import hashlib
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,24 +12,22 @@ from stackgan_jax.data import augment
 from stackgan_jax.data.images import to_float
 from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.data.synthetic_birds.attributes import COLOUR_ATTRIBUTES
-from stackgan_jax.data.synthetic_birds.captions import attributes_named
 from stackgan_jax.evaluation import attributes
 from stackgan_jax.evaluation.unseen import Unseen
 from stackgan_jax.runtime.errors import UserError
-
-SAY_EVERY = 5.0  # seconds between lines of progress
+from stackgan_jax.runtime.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What captions wanted and what was read in their pictures.
+    """What captions ask for and what the judge reads in their pictures.
 
     Attributes:
-      held_out: attribute → share of held-out real images that the classifier reads rightly.
-      judged: the attributes that it reads well enough.
-      wanted: for each caption what it names of those, attribute → value.
-      shares: "stage1", "stage2", "real", "chance" → what `attributes.score` gives.
-      read: "stage1", "stage2" → attribute → `[n]` values that the classifier reads.
+        held_out: attribute → share of held-out real images that the judge reads correctly.
+        judged: the attributes that the judge reads reliably.
+        wanted: for each caption, judged attribute → value that the caption names.
+        shares: "stage1", "stage2", "real", "chance" → the result of `attributes.score`.
+        read: "stage1", "stage2" → attribute → `[n]` values that the judge reads.
     """
 
     held_out: Mapping[str, float]
@@ -40,12 +37,17 @@ class Judgement:
     read: Mapping[str, Mapping[str, np.ndarray]]
 
     def found(self, kind: str, index: int) -> dict[str, tuple[str, str]]:
-        """Attribute → (value wanted, value read) for one picture."""
+        """Returns attribute → (value wanted, value read) for one picture.
+
+        Args:
+            kind: "stage1" or "stage2".
+            index: of the caption.
+        """
         read = self.read[kind]
         return {name: (value, str(read[name][index])) for name, value in self.wanted[index].items()}
 
     def facts(self) -> dict[str, Any]:
-        """For report.json."""
+        """Returns the entries of report.json."""
         counts = {name: sum(name in each for each in self.wanted) for name in self.judged}
         colours = [name for name in COLOUR_ATTRIBUTES if name in self.judged]
         return {
@@ -67,21 +69,23 @@ class Judgement:
 def judge(
     unseen: Unseen, load: Callable[[str, int], Split], folder: Path, seed: int
 ) -> Judgement | None:
-    """Reads the pictures of unseen captions; None for data without the attributes.
+    """Judges the pictures of unseen captions.
 
-    Chance is what the real images of other captions score.
+    "chance" is the score of the real images of other captions.
 
     Args:
-      unseen: captions and pictures.
-      load: split name, load size → a split of their data set.
-      folder: where the classifier is kept, so that it is trained once.
-      seed: of its training.
+        unseen: captions and pictures.
+        load: split name, load size → a split of their data set.
+        folder: where the judge is kept, so that it is trained only once.
+        seed: of the judge's training.
+
+    Returns:
+        The judgement; None for data without attributes.
     """
     if not unseen.test.attributes:
         return None
     classifier = trained(load, folder, seed)
-    named = [attributes_named(caption) for caption in unseen.captions]
-    wanted = [{name: each[name] for name in classifier.judged if name in each} for each in named]
+    wanted = attributes.wanted_values(unseen.captions, classifier)
     drawn = {kind: to_float(pictures) for kind, pictures in unseen.drawn.items()}
     real = to_float(unseen.real)
     read = {kind: classifier.read(each) for kind, each in drawn.items()}
@@ -99,9 +103,13 @@ def trained(
     seed: int,
     progress: Callable[[int, int], None] | None = None,
 ) -> attributes.Judge:
-    """The classifier kept in `folder`, or a new one where there is none of these data.
+    """Loads the judge kept in `folder`, or trains one if there is none for these data.
 
-    `progress` is `attributes.train`'s, and tells on the terminal by default.
+    Args:
+        load: split name, load size → a split of the data set.
+        folder: where the judge is kept.
+        seed: of the training.
+        progress: called with (steps done, steps) after each step; None for the terminal.
     """
     size = augment.load_size(attributes.WORKING_SIZE)
     training, held_out = load("train", size), load("test", size)
@@ -109,7 +117,7 @@ def trained(
     path = folder / f"classifier-{len(training)}-{digest.hexdigest()[:16]}.msgpack"
     try:
         return attributes.load(path)
-    except UserError:  # not there yet, or of another version
+    except UserError:  # missing, or of another version
         pass
     if progress is None:
         print("Training the attribute classifier …", flush=True)
@@ -119,26 +127,17 @@ def trained(
         held_out.images,
         held_out.attributes,
         seed=seed,
-        progress=progress or _Progress(),
+        progress=progress or _on_the_terminal(),
     )
     classifier.save(path)
     return classifier
 
 
-class _Progress:
-    """Says now and then how far the classifier is."""
-
-    def __init__(self):
-        self.began = self.said = None
-
-    def __call__(self, done: int, steps: int) -> None:
-        now = time.monotonic()
-        if done == 1:  # before that it was compiled
-            self.began = self.said = now
-        elif now - self.said >= SAY_EVERY:
-            self.said = now
-            left = (now - self.began) / (done - 1) * (steps - done)
-            print(f"attribute classifier {done:,}/{steps:,} | ETA {left:.0f} s", flush=True)
+def _on_the_terminal() -> Callable[[int, int], None]:
+    """Counts the images of all batches."""
+    batch = attributes.BATCH_SIZE
+    show = Progress("attribute classifier", attributes.STEPS * batch, "trained on")
+    return lambda done, steps: show(done * batch)
 
 
 def _rounded(shares: Mapping[str, float]) -> dict[str, float]:

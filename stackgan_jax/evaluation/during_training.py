@@ -1,13 +1,14 @@
-"""A run evaluated by the very process that trains it, between two steps."""
+"""Evaluation during training: the training process evaluates its run between two steps."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from stackgan_jax.evaluation.metrics import BETTER
+from stackgan_jax.evaluation.metrics import METRICS
 from stackgan_jax.evaluation.protocols import resolve
-from stackgan_jax.evaluation.runs import prepare, publish
+from stackgan_jax.evaluation.run_setup import prepare
+from stackgan_jax.evaluation.runs import publish
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
@@ -16,35 +17,51 @@ from stackgan_jax.training.game import load_game
 
 
 def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
-    """What the training loop calls at every `config.eval.every` steps; None for never.
+    """Prepares the evaluation that the training loop calls every `config.eval.every` steps.
 
-    Raises UserError when `config.keep.best` asks for a metric that won't be measured.
+    Args:
+        config: of the run.
+        workdir: of the run.
+
+    Returns:
+        The function to call; None where no evaluation is configured.
+
+    Raises:
+        UserError: where `config.keep.best` names a metric that won't be measured.
     """
     best, mode = config.keep.best, config.keep.best_mode
     if "eval" not in config or not config.eval.every:
-        if best in BETTER:
+        if best in METRICS:
             raise UserError(
                 f"config.keep.best={best} needs evaluations in training: set config.eval.every."
             )
         return None
     evaluating = InTraining(config, workdir)
-    if best in BETTER and mode != BETTER[best]:
+    if best in METRICS and mode != METRICS[best].mode:
         raise UserError(
-            f"{best} is better the {'lower' if BETTER[best] == 'min' else 'higher'} it is; set "
-            f"--config.keep.best_mode={BETTER[best]}."
+            f"{best} is better the {METRICS[best].better} it is; set "
+            f"--config.keep.best_mode={METRICS[best].mode}."
         )
-    if best in BETTER and best not in evaluating.metrics:
+    if best in METRICS and best not in evaluating.metrics:
         raise UserError(
             f"config.keep.best={best} isn't measured here; choose from "
-            f"{', '.join(evaluating.metrics)}, or give what it needs (config.eval.inception)."
+            f"{', '.join(evaluating.metrics)}, or set what it needs (config.eval.inception)."
         )
     return evaluating
 
 
 class InTraining:
-    """Evaluations of a run by the process that trains it."""
+    """Evaluates a run in the process that trains it.
 
-    def __init__(self, config: ConfigDict, workdir: Path):
+    Args:
+        config: of the run.
+        workdir: of the run.
+
+    Attributes:
+        metrics: the names of the metrics that will be measured.
+    """
+
+    def __init__(self, config: ConfigDict, workdir: Path) -> None:
         self._config, self._workdir = config, workdir
         self._game = load_game(workdir)
         self._evaluation = prepare(config, workdir, resolve(config.eval))
@@ -53,10 +70,17 @@ class InTraining:
     def __call__(
         self, step: int, state: gan.GanState, abandoned: Callable[[], bool]
     ) -> dict[str, float]:
-        """Scores the state after `step` steps: name → value; they are written as well.
+        """Scores a state and writes the scores into the run.
 
-        Nothing where `abandoned` came true meanwhile, or, with a word, where it can't be done:
-        days of training don't end for that.
+        An evaluation that fails prints the reason: it must not end days of training.
+
+        Args:
+            step: how many steps the state was trained.
+            state: to evaluate.
+            abandoned: checked while drawing; True ends the evaluation.
+
+        Returns:
+            Metric → value; empty if the evaluation was abandoned or failed.
         """
         drawing = gan.GanState.to_draw(mesh.on_host(state.ema), mesh.on_host(state.priors))
         sampler = Sampler(self._config, self._game, drawing, step, self._workdir)

@@ -1,4 +1,4 @@
-"""How good are pictures? Runs and folders of pictures scored, every score with its stamp."""
+"""The evaluation commands: a run, two folders of pictures, and a run that is still in training."""
 
 import time
 from collections.abc import Mapping
@@ -13,11 +13,14 @@ from stackgan_jax.evaluation import (
     protocols,
     readers,
     records,
+    run_setup,
     runs,
     scoring,
     stamps,
 )
+from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.folders import Folder
+from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
@@ -25,12 +28,17 @@ from stackgan_jax.text import scorer
 from stackgan_jax.training import run_folder
 from stackgan_jax.training.checkpoint import saved_steps
 
-CACHE = "~/.cache/stackgan_jax/features"  # what was read in folders of real pictures
-POLL = 10.0  # seconds between two looks for a new checkpoint
+CACHE = "~/.cache/stackgan_jax/features"  # the features of folders of real pictures
+POLL = 10.0  # seconds between two checks for a new checkpoint
 
 
 def settings_of(directory: Path, given: Mapping[str, Any]) -> ConfigDict:
-    """`config.eval` of a run, with what the command line gives instead."""
+    """Returns the `config.eval` of a run.
+
+    Args:
+        directory: of the run.
+        given: values from the command line; they replace those of the run.
+    """
     settings = configuration.evaluation()
     stored = configuration.read(directory / "config.json").get("eval", {})
     settings.update({n: v for n, v in {**stored, **given}.items() if n in settings})
@@ -38,40 +46,66 @@ def settings_of(directory: Path, given: Mapping[str, Any]) -> ConfigDict:
 
 
 def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> Record:
-    """Evaluates a checkpoint (the newest by default), writes and prints its scores."""
+    """Evaluates a checkpoint of a run, writes and prints its scores.
+
+    Args:
+        workdir: of the run.
+        given: values of `config.eval` from the command line.
+        step: of the checkpoint; None for the newest.
+
+    Raises:
+        UserError: without a run or a checkpoint, or where no metric can be computed.
+    """
     directory, config = sample.find_run(workdir)
     evaluation = prepared(directory, config, given)
     return runs.publish(evaluation, evaluation.of(sample.load(directory, step)))
 
 
 def prepared(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> runs.Evaluation:
+    """Opens everything that the evaluation of a run needs.
+
+    Args:
+        directory: of the run.
+        config: of the run.
+        given: values of `config.eval` from the command line.
+
+    Raises:
+        UserError: without a checkpoint, for a damaged metrics.json, or as `run_setup.prepare`.
+    """
     require_checkpoint(directory)
-    records.read(directory / records.FILE)  # a damaged one is told now, not after the work
+    records.read(directory / records.FILE)  # reports a damaged file before the work begins
     protocol = protocols.resolve(settings_of(directory, given))
-    return runs.prepare(config, directory, protocol)
+    return run_setup.prepare(config, directory, protocol)
 
 
 def require_checkpoint(directory: Path) -> None:
+    """Raises UserError for a run without checkpoints."""
     if not saved_steps(directory / "checkpoints"):
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
 
 
 def follow(workdir: Path, given: Mapping[str, Any]) -> None:
-    """Evaluates each checkpoint of a run that another process trains, until that has ended.
+    """Evaluates each checkpoint of a run while another process trains it, until training ends.
 
-    Checkpoints that have been evaluated by the same protocol are left; the newest comes first, for
-    training may drop the others meanwhile. Of a quickstart, the last stage is waited for.
+    Checkpoints that were evaluated by the same protocol are skipped. The newest checkpoint comes
+    first, because training may delete the others meanwhile. For a quickstart, this waits until the
+    last stage begins.
 
-    Raises UserError when there is no run, or nobody trains it and it has no checkpoint.
+    Args:
+        workdir: of the run or the quickstart.
+        given: values of `config.eval` from the command line.
+
+    Raises:
+        UserError: without a run, or for a run that is not in training and has no checkpoint.
     """
     paths.require_local(workdir, "The run to --follow")
     directory, config = _find_beginning(workdir)
     protocol = protocols.resolve(settings_of(directory, given))
-    if protocol.inception:  # other weights are refused now, not hours later
+    if protocol.inception:  # rejects the wrong weights now, not hours later
         inception_weights.load(protocol.inception)
-    evaluation, said, done = None, False, set()
+    evaluation, announced, done = None, False, set()
     while True:
-        # Asked first: nothing is saved after that.
+        # Checked before the checkpoints: after training has ended, no new one appears.
         ended = not (run_folder.is_training(directory) or run_folder.is_training(workdir))
         steps = saved_steps(directory / "checkpoints")
         done |= {r.step for r in evaluated(directory, protocol) if has_fid_if(protocol, r)}
@@ -82,24 +116,21 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
         elif ended:
             break
         else:
-            said = said or _wait_for("next checkpoint", directory)
+            announced = announced or _announce_wait("next checkpoint", directory)
             time.sleep(POLL)
     if not steps:
         raise UserError(
-            f"There is no checkpoint in {directory}, and nobody trains it; begin to train it first."
+            f"There is no checkpoint in {directory}, and it is not in training; train it first."
         )
-    print(
-        f"Training of {directory} has ended at step {steps[-1]:,} of {config.steps:,}, and its "
-        "checkpoints are evaluated.",
-        flush=True,
-    )
+    end = f"at step {steps[-1]:,} of {config.steps:,}"
+    print(f"Training of {directory} has ended {end}. All checkpoints are evaluated.", flush=True)
 
 
 def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
-    """`sample.find_run`, but a quickstart in training is waited for until its last stage begins."""
-    said = False
+    """Like `sample.find_run`, but waits for the last stage of a quickstart in training."""
+    announced = False
     while run_folder.is_training(workdir) and not _has_a_stage(workdir):
-        said = said or _wait_for("last stage", workdir)
+        announced = announced or _announce_wait("last stage", workdir)
         time.sleep(POLL)
     return sample.find_run(workdir)
 
@@ -111,7 +142,7 @@ def _has_a_stage(workdir: Path) -> bool:
     )
 
 
-def _wait_for(what: str, directory: Path) -> bool:
+def _announce_wait(what: str, directory: Path) -> bool:
     print(f"Waiting for the {what} of {directory} …", flush=True)
     return True
 
@@ -119,32 +150,38 @@ def _wait_for(what: str, directory: Path) -> bool:
 def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
     try:
         sampler = sample.load(evaluation.directory, step)
-    except Exception as error:  # half a checkpoint can make its reader raise anything
+    except Exception as error:  # a half-deleted checkpoint can raise anything
         if step in saved_steps(evaluation.directory / "checkpoints"):
             raise
-        print(f"Step {step:,} was dropped before it could be read: {error}", flush=True)
+        print(f"Step {step:,} was deleted before it could be read: {error}", flush=True)
         return
     runs.publish(evaluation, evaluation.of(sampler))
 
 
 def has_fid_if(protocol: protocols.Protocol, record: Record) -> bool:
+    """Returns whether a record has an FID, or the protocol doesn't ask for one."""
     return not protocol.inception or "fid" in record.scores
 
 
 def evaluated(directory: Path, protocol: protocols.Protocol) -> list[Record]:
+    """Returns the evaluations of a run by one protocol, oldest step first."""
     return [r for r in records.read(directory / records.FILE) if r.protocol == protocol.name]
 
 
 def of_folders(
     pictures: Path, reference: Path, given: Mapping[str, Any], workdir: Path | None, output: Path
 ) -> Record:
-    """Scores any model's pictures against real ones, and writes `output`, a metrics.json.
+    """Scores the pictures of any model against real pictures.
 
     Args:
-      pictures, reference: folders; their pictures need not have the same size.
-      given: `config.eval`.
-      workdir: of a run whose image tower reads the pictures as well; None for none.
-      output: the file to write.
+        pictures: folder of the model's pictures.
+        reference: folder of real pictures, which may have another size.
+        given: values of `config.eval` from the command line.
+        workdir: of a run whose image encoder reads the pictures as well; None for none.
+        output: the metrics.json to write.
+
+    Raises:
+        UserError: for unreadable folders, no network to read pictures with, or no possible metric.
     """
     settings = configuration.evaluation()
     settings.update(given)
@@ -155,11 +192,11 @@ def of_folders(
     chosen = _readers_of_folders(protocol, workdir)
     generated, actual = {}, {}
     for reader in chosen:
-        say = runs.Progress(f"pictures of {pictures} read", len(made))
-        generated |= readers.read_all(reader, made, say)
-        say = runs.Progress(f"pictures of {reference} read", len(real))
-        actual |= readers.real_features(reader, real, Path(CACHE).expanduser(), say)
-    evidence = scoring.Evidence(protocol, generated, actual, _origin_of(made, real))
+        progress = runs.progress_of(str(pictures), len(made), "read")
+        generated |= readers.read_all(reader, made, progress)
+        progress = runs.progress_of(str(reference), len(real), "read")
+        actual |= real_features(reader, real, Path(CACHE).expanduser(), progress)
+    evidence = Evidence(protocol, generated, actual, _origin_of(made, real))
     scores, left_out = scoring.score(evidence, chosen)
     if not scores:
         raise next(iter(left_out.values()))
@@ -170,14 +207,14 @@ def of_folders(
 
 
 def _readers_of_folders(protocol: protocols.Protocol, workdir: Path | None) -> list[readers.Reader]:
-    chosen = []
+    chosen: list[readers.Reader] = []
     if protocol.inception:
         chosen.append(readers.InceptionReader.of(protocol))
     if workdir is not None:
-        chosen.append(readers.TowerReader(scorer.load(workdir)))
+        chosen.append(readers.JointReader(scorer.load(workdir)))
     if not chosen:
         raise UserError(
-            f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image tower reads "
+            f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image encoder reads "
             "the pictures."
         )
     return chosen

@@ -1,8 +1,9 @@
-"""A folder of pictures of one size, by any model or camera, read as uint8."""
+"""Folders of pictures: any model's or camera's pictures of one size, read as uint8."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -13,14 +14,18 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Folder:
-    """The pictures of a folder and those below it, decoded when they are asked for.
+    """The pictures of a folder and its subfolders, decoded on access.
 
-    It has the shape of an array, uint8 [n, h, w, 3], and slices as one.
+    It has the shape of an array, uint8 `[n, h, w, 3]`, and can be sliced like one.
 
-    Raises UserError when there is no picture, one can't be read, or their sizes differ.
+    Args:
+        folder: the folder.
+
+    Raises:
+        UserError: for no pictures, pictures that can't be read, or different sizes.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise UserError(f"There is no folder {folder}.")
@@ -29,37 +34,39 @@ class Folder:
         )
         if not self.files:
             kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
-            raise UserError(f"There are no pictures in {folder}; they may be {kinds}.")
+            raise UserError(f"There are no pictures in {folder}; use files of type {kinds}.")
         self.shape = (len(self.files), *self._common_size(), 3)
 
     def __len__(self) -> int:
+        """Returns the number of pictures."""
         return len(self.files)
 
     def __getitem__(self, part: slice) -> np.ndarray:
+        """Decodes some pictures, uint8 `[b, h, w, 3]`."""
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(_try(_decoded), self.files[part]))
-        self._refuse_unreadable(found)
+        self._require_readable(found)
         return np.stack(found)
 
     def _common_size(self) -> tuple[int, int]:
         with ThreadPoolExecutor(4) as pool:
             sizes = list(pool.map(_try(_size), self.files))
-        self._refuse_unreadable(sizes)
+        self._require_readable(sizes)
         counts = {size: sizes.count(size) for size in dict.fromkeys(sizes)}
         if len(counts) > 1:
-            told = ", ".join(
+            groups = ", ".join(
                 f"{count} of {w}×{h} like {self.files[sizes.index((h, w))].name}"
                 for (h, w), count in list(counts.items())[:5]
             )
             more = " and others" if len(counts) > 5 else ""
             raise UserError(
-                f"The pictures in {self.folder} have different sizes ({told}{more}); resize them "
-                "to one, and say how, for that changes every score."
+                f"The pictures in {self.folder} have different sizes ({groups}{more}); resize them "
+                "to one size, and report how: the method changes every score."
             )
         return sizes[0]
 
-    def _refuse_unreadable(self, found: Sequence) -> None:
-        """Where reading some failed, decodes all, to tell of all that can't be at once."""
+    def _require_readable(self, found: Sequence) -> None:
+        """Raises UserError if any result is an error; decodes all files to name every bad one."""
         if not any(isinstance(each, Exception) for each in found):
             return
         with ThreadPoolExecutor(4) as pool:
@@ -68,7 +75,7 @@ class Folder:
         more = f" and {len(bad) - 10} more" if len(bad) > 10 else ""
         raise UserError(
             f"{len(bad)} of {len(self.files)} pictures can't be read: {', '.join(bad[:10])}{more}; "
-            "mend or remove them."
+            "repair or remove them."
         )
 
 
@@ -86,10 +93,10 @@ def _readable(path: Path) -> bool:
     return bool(_decoded(path).size)
 
 
-def _try(read):
-    """Errors as values, so that all unreadable files are told at once."""
+def _try(read: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """Returns errors as values, so that one error can name all unreadable files."""
 
-    def attempt(path: Path):
+    def attempt(path: Path) -> Any:
         try:
             return read(path)
         # A damaged file can make a decoder raise anything.

@@ -1,309 +1,238 @@
-"""Scores of features: FID, KID, Inception Score, precision and recall, R-precision, retrieval.
+"""The metrics: one decorated function each, in the order of tables.
 
-NumPy in float64, and nothing else: whoever has features of pictures gets the same numbers from
-them, here as by torch-fidelity (its golden values are in the tests).
+The formulas are in `feature_scores` and `caption_matching`. `registry` shows how to add a metric.
 """
 
-import dataclasses
-import itertools
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 
+from stackgan_jax.evaluation import attributes, caption_matching, feature_scores
+from stackgan_jax.evaluation.evidence import Evidence
+from stackgan_jax.evaluation.feature_scores import Moments
 from stackgan_jax.evaluation.inception import inception_features
+from stackgan_jax.evaluation.protocols import METRICS_SEED
+from stackgan_jax.evaluation.readers import Features
+from stackgan_jax.evaluation.registry import BETTER, METRICS, Measurement, metric
 from stackgan_jax.runtime.errors import UserError
 
-__all__ = [
-    "Moments",
-    "frechet_distance",
-    "inception_features",
-    "inception_score",
-    "kernel_distance",
-    "precision_recall",
+__all__ = ["BETTER", "METRICS", "Measurement", "inception_features", "metric"]
+
+_INCEPTION = "Inception-v3 of FID, layer 2048"
+# "towers" stays in these two: stamps of earlier evaluations are compared with them.
+_IMAGE_ENCODER = "image tower of the run's joint embedding"
+_JOINT_EMBEDDING = "text and image towers of the run's joint embedding"
+
+
+@metric("fid", title="FID", better="lower", reads="inception")
+def fid(evidence: Evidence) -> Measurement:
+    """Fréchet Inception distance (Heusel et al., NeurIPS 2017)."""
+    value, warning = _frechet_distance(evidence, "2048")
+    return Measurement(value, "Fréchet distance", _INCEPTION, warning=warning)
+
+
+@metric("kid", title="KID", better="lower", reads="inception")
+def kid(evidence: Evidence) -> Measurement:
+    """Kernel Inception distance (Bińkowski et al., ICLR 2018)."""
+    subsets, size = evidence.protocol.kid_subsets, evidence.protocol.kid_subset_size
+    value, spread = feature_scores.kernel_distance(
+        evidence.generated["2048"], evidence.real["2048"], subsets, size, METRICS_SEED
+    )
+    return Measurement(
+        value,
+        "unbiased squared MMD, kernel (x·y/d + 1)³",
+        _INCEPTION,
+        splits=f"mean over {subsets} subsets of {size:,}",
+        spread=spread,
+    )
+
+
+@metric("inception_score", title="Inception Score", better="higher", reads="inception")
+def inception_score(evidence: Evidence) -> Measurement:
+    """Inception Score (Salimans et al., 2016); of the real pictures too, if they are enough."""
+    splits = evidence.protocol.splits
+    logits, real_logits = (f["logits_unbiased"] for f in (evidence.generated, evidence.real))
+    value, spread = feature_scores.inception_score(logits, splits, METRICS_SEED)
+    real = None
+    if len(real_logits) >= 2 * splits:
+        real, _ = feature_scores.inception_score(real_logits, splits, METRICS_SEED)
+    return Measurement(
+        value,
+        "exp E KL(p(y|x) ‖ p(y))",
+        "Inception-v3 of FID, logits_unbiased (ImageNet's classes, not fine-tuned)",
+        splits=f"mean over {splits}, shuffled",
+        spread=spread,
+        real=real,
+    )
+
+
+@metric("precision", title="Precision", better="higher", reads="inception", percent=True)
+def precision(evidence: Evidence) -> Measurement:
+    """The share of generated pictures that look real (Kynkäänniemi et al., NeurIPS 2019)."""
+    generated, real = _compared(evidence)
+    value = feature_scores.share_within(generated, real, evidence.protocol.neighbours)
+    return _neighbourhoods(value, evidence)
+
+
+@metric("recall", title="Recall", better="higher", reads="inception", percent=True)
+def recall(evidence: Evidence) -> Measurement:
+    """The share of real pictures that the generator covers (Kynkäänniemi et al., NeurIPS 2019)."""
+    generated, real = _compared(evidence)
+    value = feature_scores.share_within(real, generated, evidence.protocol.neighbours)
+    return _neighbourhoods(value, evidence)
+
+
+@metric("joint_frechet_distance", title="Joint Fréchet distance", better="lower", reads="joint")
+def joint_frechet_distance(evidence: Evidence) -> Measurement:
+    """The Fréchet distance of the image encoder's features. It is not FID."""
+    value, warning = _frechet_distance(evidence, "joint")
+    return Measurement(value, "Fréchet distance, not FID", _IMAGE_ENCODER, warning=warning)
+
+
+@metric(
     "r_precision",
-    "retrieval",
-]
-BLOCK = 1024  # rows that are computed with at once
+    title="R-precision",
+    better="higher",
+    reads="joint",
+    captions=True,
+    percent=True,
+)
+def r_precision(evidence: Evidence) -> Measurement:
+    """R-precision (Xu et al., CVPR 2018, sec. 4.1) of generated and of real pictures."""
+    captions, candidates = evidence.captions, evidence.protocol.candidates
 
-# Metric → "min" or "max", whichever is better.
-BETTER = {
-    "fid": "min",
-    "kid": "min",
-    "inception_score": "max",
-    "precision": "max",
-    "recall": "max",
-    "joint_frechet_distance": "min",
-    "r_precision": "max",
-    "caption_to_image": "max",
-    "image_to_caption": "max",
-    "attribute_accuracy": "max",
-    "colour_accuracy": "max",
-}
-
-
-@dataclasses.dataclass
-class Moments:
-    """Mean and covariance of features that come in parts, in float64 (Chan et al., 1979).
-
-    Attributes:
-      count: how many features.
-      mean: `[d]`.
-      scatter: `[d, d]`, the sum of outer products of deviations from the mean.
-    """
-
-    count: int
-    mean: np.ndarray
-    scatter: np.ndarray
-
-    @classmethod
-    def of(cls, features: np.ndarray) -> "Moments":
-        """Of `[n, d]`, read in blocks; UserError for features that are no numbers."""
-        features = checked(features)
-        moments = cls(0, np.zeros(features.shape[1]), np.zeros((features.shape[1],) * 2))
-        for block in _blocks(features):
-            moments.add(block)
-        return moments
-
-    def add(self, features: np.ndarray) -> None:
-        """Takes `[n, d]` further features in."""
-        features = np.asarray(features, np.float64)
-        mean = features.mean(axis=0)
-        deviation = features - mean
-        total = self.count + len(features)
-        shift = mean - self.mean
-        self.scatter += deviation.T @ deviation
-        self.scatter += np.outer(shift, shift) * (self.count * len(features) / total)
-        self.mean += shift * (len(features) / total)
-        self.count = total
-
-    @property
-    def covariance(self) -> np.ndarray:
-        """`[d, d]`, unbiased; UserError for fewer than two features."""
-        if self.count < 2:
-            raise UserError(f"A covariance needs at least 2 pictures, not {self.count}; give more.")
-        return self.scatter / (self.count - 1)
-
-
-def frechet_distance(first: Moments, second: Moments) -> float:
-    """|m₁ − m₂|² + tr(C₁ + C₂ − 2 (C₁C₂)^½), FID on Inception's "2048" (Heusel et al., 2017).
-
-    tr (C₁C₂)^½ is the sum of the singular values of C₁^½ C₂^½, which no rounding makes complex and
-    which is as exact for covariances without full rank: fewer pictures than dimensions. Then it
-    warns, for the distance of samples is the larger the fewer they are.
-    """
-    if len(first.mean) != len(second.mean):
-        raise UserError(
-            f"Features of {len(first.mean)} and of {len(second.mean)} numbers can't be compared."
+    def found(pictures: np.ndarray) -> float:
+        return caption_matching.r_precision(
+            pictures, captions.embeddings, captions.labels, candidates, evidence.protocol.seed
         )
-    one, two = first.covariance, second.covariance
-    fewest = min(first.count, second.count)
-    if fewest <= len(first.mean):  # n deviations from a mean span n - 1 dimensions
-        warnings.warn(
-            f"{fewest:,} pictures can't span {len(first.mean):,} dimensions: the distance "
-            "is biased upwards, and comparable only with one of as many pictures",
-            stacklevel=2,
-        )
-    root = np.linalg.svd(_square_root(one) @ _square_root(two), compute_uv=False).sum()
-    distance = np.square(first.mean - second.mean).sum() + np.trace(one) + np.trace(two) - 2 * root
-    return float(max(distance, 0.0))
 
-
-def kernel_distance(
-    first: np.ndarray,
-    second: np.ndarray,
-    subsets: int = 100,
-    subset_size: int = 1000,
-    seed: int = 2020,
-) -> tuple[float, float]:
-    """KID: unbiased squared MMD with the kernel (x·y / d + 1)³ (Bińkowski et al., ICLR 2018).
-
-    Args:
-      first, second: `[n, d]`, `[m, d]`.
-      subsets: drawn without replacement from each, as torch-fidelity draws them from `seed`.
-      subset_size: pictures in a subset.
-    Returns: mean and standard deviation over the subsets.
-    Raises UserError when there are fewer pictures than `subset_size`.
-    """
-    first, second = (checked(f).astype(np.float64) for f in (first, second))
-    fewest = min(len(first), len(second))
-    if fewest < subset_size:
-        raise UserError(
-            f"KID takes subsets of {subset_size:,} pictures and one side has {fewest:,}; give more "
-            "pictures, or a protocol with smaller subsets."
-        )
-    rng = np.random.RandomState(seed)
-    found = []
-    for _ in range(subsets):
-        x = first[rng.choice(len(first), subset_size, replace=False)]
-        y = second[rng.choice(len(second), subset_size, replace=False)]
-        found.append(_squared_mmd(x, y))
-    return float(np.mean(found)), float(np.std(found))
-
-
-def inception_score(logits: np.ndarray, splits: int = 10, seed: int = 2020) -> tuple[float, float]:
-    """exp E KL(p(y|x) ‖ p(y)) (Salimans et al., 2016), of "logits_unbiased" as torch-fidelity's.
-
-    Args:
-      logits: `[n, classes]`.
-      splits: in which the pictures, shuffled by `seed`, are scored.
-    Returns: mean and standard deviation over the splits.
-    """
-    logits = checked(logits).astype(np.float64)
-    if len(logits) < 2 * splits:
-        raise UserError(
-            f"The Inception Score in {splits} splits needs at least {2 * splits} pictures, not "
-            f"{len(logits)}; give more."
-        )
-    logits = logits[np.random.RandomState(seed).permutation(len(logits))]
-    logs = logits - logits.max(axis=1, keepdims=True)
-    logs -= np.log(np.exp(logs).sum(axis=1, keepdims=True))
-    ends = [i * len(logits) // splits for i in range(splits + 1)]
-    scores = []
-    for start, stop in itertools.pairwise(ends):
-        part = np.exp(logs[start:stop])
-        divergence = part * (logs[start:stop] - np.log(part.mean(axis=0)))
-        scores.append(np.exp(divergence.sum(axis=1).mean()))
-    return float(np.mean(scores)), float(np.std(scores))
-
-
-def precision_recall(
-    real: np.ndarray, generated: np.ndarray, neighbours: int = 3
-) -> tuple[float, float]:
-    """How much of what is generated is realistic, and how much of the real is generated.
-
-    A picture counts where it is nearer to one of the other set than that one's k-th neighbour in
-    its own set is (Kynkäänniemi et al., NeurIPS 2019).
-
-    Args:
-      real, generated: `[n, d]`, `[m, d]`.
-      neighbours: k.
-    Returns: precision and recall in [0, 1].
-    """
-    real, generated = (checked(f).astype(np.float64) for f in (real, generated))
-    fewest = min(len(real), len(generated))
-    if fewest <= neighbours:
-        raise UserError(
-            f"Precision and recall by {neighbours} neighbours need more than {neighbours} pictures "
-            f"on both sides, not {fewest}."
-        )
-    return (
-        _share_within(generated, real, neighbours),
-        _share_within(real, generated, neighbours),
+    return Measurement(
+        found(evidence.generated["joint"]),
+        f"own caption first by cosine among {candidates}, the others of other classes",
+        _JOINT_EMBEDDING,
+        real=found(evidence.real["joint"][captions.images]),
     )
 
 
-def r_precision(
-    pictures: np.ndarray,
-    captions: np.ndarray,
-    labels: np.ndarray,
-    candidates: int = 100,
-    seed: int = 0,
-) -> float:
-    """How often a picture's own caption is nearest to it among captions of other classes.
-
-    As AttnGAN defined it (Xu et al., CVPR 2018, sec. 4.1): by cosine, the own caption and 99 of
-    other classes drawn at random. Captions that tie with the own one share the hit with it.
-
-    Args:
-      pictures: `[n, t]`, by the image tower; captions: `[n, t]`, their own, by the text tower.
-      labels: `[n]` classes.
-      candidates: the own caption and the others.
-      seed: of the drawing.
-    Returns: the share in [0, 1].
-    Raises UserError when there are too few captions of other classes.
-    """
-    pictures, captions = (_directions(checked(f)) for f in (pictures, captions))
-    rng = np.random.default_rng((seed, 100))
-    hits = []
-    for picture, own, label in zip(pictures, captions, labels, strict=True):
-        others = np.flatnonzero(labels != label)
-        if len(others) < candidates - 1:
-            raise UserError(
-                f"R-precision takes {candidates - 1} captions of other classes and class {label} "
-                f"has {len(others)}; score more pictures, of more classes."
-            )
-        chosen = captions[rng.choice(others, candidates - 1, replace=False)]
-        scores, mine = chosen @ picture, own @ picture
-        ties = np.isclose(scores, mine, rtol=0, atol=1e-7)
-        hits.append(0.0 if (scores[~ties] > mine).any() else 1 / (1 + ties.sum()))
-    return float(np.mean(hits))
+@metric(
+    "caption_to_image",
+    title="Caption → image",
+    better="higher",
+    reads="joint",
+    captions=True,
+    percent=True,
+)
+def caption_to_image(evidence: Evidence) -> Measurement:
+    """How often a caption finds its own picture first."""
+    return _retrieval(evidence, "caption_to_image")
 
 
-def retrieval(pictures: np.ndarray, captions: np.ndarray, k: int = 1) -> dict[str, float]:
-    """How often a caption finds its picture among the first k by cosine, and a picture its caption.
-
-    Args:
-      pictures, captions: `[n, t]`, row by row.
-    Returns: caption_to_image and image_to_caption in [0, 1].
-    """
-    pictures, captions = (_directions(checked(f)) for f in (pictures, captions))
-    scores = captions @ pictures.T
-    own = np.diag(scores)
-    return {
-        "caption_to_image": float(np.mean((scores > own[:, None]).sum(axis=1) < k)),
-        "image_to_caption": float(np.mean((scores > own).sum(axis=0) < k)),
-    }
+@metric(
+    "image_to_caption",
+    title="Image → caption",
+    better="higher",
+    reads="joint",
+    captions=True,
+    percent=True,
+)
+def image_to_caption(evidence: Evidence) -> Measurement:
+    """How often a picture finds its own caption first."""
+    return _retrieval(evidence, "image_to_caption")
 
 
-def checked(features: np.ndarray) -> np.ndarray:
-    """`[n, d]` as they are; UserError where there are none, or one isn't a number."""
-    features = np.asarray(features)
-    if features.ndim != 2 or not features.size:
-        raise UserError(f"Features must be [n, d] with n at least 1, not {list(features.shape)}.")
-    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
-    if len(bad):
-        raise UserError(
-            f"The features of {len(bad):,} of {len(features):,} pictures are not finite (the first "
-            f"is picture {bad[0]}): look at the pictures, and at the network's weights."
-        )
-    return features
+@metric(
+    "attribute_accuracy",
+    title="Attribute accuracy",
+    better="higher",
+    reads="attributes",
+    captions=True,
+    percent=True,
+)
+def attribute_accuracy(evidence: Evidence) -> Measurement:
+    """The share of the attributes in captions that the judge reads in their pictures."""
+    return _attribute_share(evidence, "overall", "attribute")
 
 
-def _blocks(features: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(features), BLOCK):
-        yield features[start : start + BLOCK]
+@metric(
+    "colour_accuracy",
+    title="Colour accuracy",
+    better="higher",
+    reads="attributes",
+    captions=True,
+    percent=True,
+)
+def colour_accuracy(evidence: Evidence) -> Measurement:
+    """`attribute_accuracy` of the colours alone."""
+    return _attribute_share(evidence, "colours", "colour")
 
 
-def _square_root(covariance: np.ndarray) -> np.ndarray:
-    """Symmetric; eigenvalues that are only rounding are 0."""
-    values, vectors = np.linalg.eigh(covariance)
-    noise = len(values) * np.finfo(np.float64).eps * values[-1]
-    return (vectors * np.sqrt(np.where(values > noise, values, 0))) @ vectors.T
+def _frechet_distance(evidence: Evidence, layer: str) -> tuple[float, str]:
+    """Returns the distance and the warning about it, "" for none."""
+    made, real = Moments.of(evidence.generated[layer]), Moments.of(evidence.real[layer])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        value = feature_scores.frechet_distance(made, real)
+    return value, str(caught[0].message) if caught else ""
 
 
-def _squared_mmd(x: np.ndarray, y: np.ndarray) -> float:
-    def kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        base = a @ b.T / a.shape[1] + 1
-        return base * base * base  # several times as quick as a power
+def _compared(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """The generated and the real "2048", each at most `protocol.compared` rows, evenly spaced."""
 
-    count = len(x)
-    xx, yy = kernel(x, x), kernel(y, y)
-    within = xx.sum() - np.trace(xx) + yy.sum() - np.trace(yy)
-    return within / (count * (count - 1)) - 2 * kernel(x, y).mean()
+    def some(features: np.ndarray) -> np.ndarray:
+        if len(features) <= evidence.protocol.compared:
+            return features
+        rows = np.linspace(0, len(features) - 1, evidence.protocol.compared)
+        return features[rows.round().astype(int)]
+
+    return some(evidence.generated["2048"]), some(evidence.real["2048"])
 
 
-def _share_within(queries: np.ndarray, references: np.ndarray, neighbours: int) -> float:
-    """The share of queries inside the ball of at least one reference."""
-    radius = np.concatenate(
-        # Of a reference's own set the nearest is itself.
-        [
-            np.partition(_squared_distances(block, references), neighbours, axis=1)[:, neighbours]
-            for block in _blocks(references)
-        ]
+def _neighbourhoods(value: float, evidence: Evidence) -> Measurement:
+    """What precision and recall report besides their value."""
+    most = evidence.protocol.compared
+    return Measurement(
+        value,
+        f"share within the balls of {evidence.protocol.neighbours} nearest neighbours",
+        _INCEPTION,
+        counts=tuple(min(count, most) for count in evidence.counts),
     )
-    inside = [
-        (_squared_distances(block, references) <= radius).any(axis=1) for block in _blocks(queries)
-    ]
-    return float(np.concatenate(inside).mean())
 
 
-def _squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    squares = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1) - 2 * a @ b.T
-    return np.maximum(squares, 0)
+def _retrieval(evidence: Evidence, name: str) -> Measurement:
+    captions = evidence.captions
+    # The first pictures belong to different images, so no image is looked for twice.
+    size = min(evidence.protocol.gallery, len(captions.images), evidence.counts[1])
+    embeddings = captions.embeddings[:size]
+    found = caption_matching.retrieval(evidence.generated["joint"][:size], embeddings)
+    ceiling = caption_matching.retrieval(evidence.real["joint"][captions.images[:size]], embeddings)
+    return Measurement(
+        found[name],
+        f"own partner first by cosine among {size:,}",
+        _JOINT_EMBEDDING,
+        counts=(size, size),
+        real=ceiling[name],
+    )
 
 
-def _directions(features: np.ndarray) -> np.ndarray:
-    """Each of length 1, in float64."""
-    features = features.astype(np.float64)
-    return features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+def _attribute_share(evidence: Evidence, group: str, what: str) -> Measurement:
+    """One group of the shares of `attributes.score`, of generated and of real pictures."""
+    judge = evidence.reader.judge
+    wanted = attributes.wanted_values(evidence.captions.sentences, judge)
+
+    def share(features: Features, rows: slice | np.ndarray) -> float | None:
+        read = {
+            name.removeprefix("attribute/"): values[rows]
+            for name, values in features.items()
+            if name.startswith("attribute/")
+        }
+        return attributes.score_read(judge, read, wanted).get(group)
+
+    value = share(evidence.generated, slice(None))
+    if value is None:
+        raise UserError(f"The captions name no {what} that the classifier reads reliably.")
+    return Measurement(
+        value,
+        "share of what captions name that is read in their pictures",
+        "classifier of synthetic birds",
+        real=share(evidence.real, evidence.captions.images),
+    )

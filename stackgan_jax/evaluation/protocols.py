@@ -1,4 +1,4 @@
-"""Named protocols: how many pictures, of which captions, with which noise, scored how."""
+"""Named protocols: how many pictures are drawn, with which noise, and how they are scored."""
 
 import dataclasses
 from typing import Any
@@ -8,29 +8,30 @@ from ml_collections import ConfigDict
 from stackgan_jax.evaluation.inception import DTYPES, RESIZES
 from stackgan_jax.runtime.errors import UserError
 
-METRICS_SEED = 2020  # of subsets and splits, torch-fidelity's
+METRICS_SEED = 2020  # of subsets and splits, as in torch-fidelity
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """All that decides a score besides the pictures' maker and the data.
+    """Everything that decides a score, apart from the generator and the data.
 
     Attributes:
-      name: of the preset, with what was changed in it.
-      images: pictures drawn, one for each of the test images in turn, for one of its captions.
-      resize: to Inception's 299 pixels, one of `inception.RESIZES`.
-      truncation: z is a normal cut at two deviations, times this; 0 for a whole normal.
-      kid_subsets, kid_subset_size: KID is averaged over subsets of pictures.
-      splits: of the pictures, for the Inception Score.
-      neighbours: k of precision and recall.
-      compared: pictures of each side that precision and recall take, at most.
-      candidates: captions among which R-precision looks for a picture's own.
-      gallery: pictures, and captions, among which retrieval looks; at most.
-      seed: of the choice of captions and of the noise.
-      inception: path of Inception's weights; "" for none.
-      dtype: Inception's, one of `inception.DTYPES`.
-      batch_size: pictures that Inception reads at once.
-      attributes: whether the attributes that captions name are looked for, where data have them.
+        name: of the preset, with the changes to it.
+        images: pictures to draw. The test images take turns; each picture gets one caption.
+        resize: to Inception's 299 pixels, one of `inception.RESIZES`.
+        truncation: z is a normal variable cut at two deviations, times this; 0 for no cut.
+        kid_subsets: KID is the mean over this many subsets of pictures.
+        kid_subset_size: pictures in a subset.
+        splits: parts that the pictures are split into for the Inception Score.
+        neighbours: k of precision and recall.
+        compared: pictures of each side that precision and recall use, at most.
+        candidates: captions from which R-precision chooses a picture's own one.
+        gallery: pictures, and captions, among which retrieval searches, at most.
+        seed: of the choice of captions and of the noise.
+        inception: path of Inception's weights; "" for none.
+        dtype: Inception's, one of `inception.DTYPES`.
+        batch_size: pictures that Inception reads at once.
+        attributes: whether to look for the attributes in captions, where the data have them.
     """
 
     name: str
@@ -52,44 +53,46 @@ class Protocol:
 
 
 PROTOCOLS = {
-    # 30,000 pictures of test captions (StackGAN, sec. 4.1), each of one caption.
+    # 30,000 pictures for test captions, one caption each (StackGAN, sec. 4.1).
     "stackgan": Protocol("stackgan", images=30_000),
-    # The released DF-GAN: ten pictures for each of CUB's 2,933 test images makes 30,000 (29,330),
-    # z from a truncated normal, pictures resized by PyTorch's bilinear interpolation.
+    # The released DF-GAN: ten pictures for each of CUB's 2,933 test images, so 29,330 or about
+    # 30,000; z from a truncated normal; PyTorch's bilinear interpolation.
     "dfgan": Protocol("dfgan", images=30_000, resize="pytorch", truncation=0.88),
-    # In minutes without an accelerator; comparable with itself alone.
+    # Takes minutes without an accelerator. Its scores compare only with its own.
     "quick": Protocol("quick", images=1_000, kid_subsets=50, kid_subset_size=250),
 }
-# What `config.eval` may replace in a preset, and is told with its name; "" and 0 leave it.
+# Fields of `config.eval` that replace those of a preset, unless they are "" or 0.
 _REPLACED = ("images", "resize", "truncation")
-_TOLD = ("dtype", "seed", "attributes")
-_TAKEN = (*_TOLD, "inception", "batch_size")
+# Fields of `config.eval` that a protocol always takes; changes to these appear in its name.
+_NAMED = ("dtype", "seed", "attributes")
+_TAKEN = (*_NAMED, "inception", "batch_size")
 
 
 def resolve(settings: ConfigDict) -> Protocol:
-    """`config.eval` → the protocol that it asks for.
+    """Returns the protocol that `config.eval` asks for.
 
-    Raises UserError for an unknown preset, resize or precision, and for numbers that can't be.
+    Raises:
+        UserError: for an unknown preset, resize or precision, or a number out of range.
     """
-    if settings.protocol not in PROTOCOLS:
-        raise UserError(
-            f"Unknown config.eval.protocol {settings.protocol!r}; choose from "
-            f"{', '.join(PROTOCOLS)}."
-        )
-    for name, known in (("resize", ("", *RESIZES)), ("dtype", DTYPES)):
+    _check(settings)
+    preset = PROTOCOLS[settings.protocol]
+    replaced = {n: settings[n] for n in _REPLACED if settings[n] not in ("", 0, getattr(preset, n))}
+    taken: dict[str, Any] = {name: settings[name] for name in _TAKEN}
+    changes = replaced | {n: taken[n] for n in _NAMED if taken[n] != getattr(preset, n)}
+    name = preset.name
+    if changes:
+        name += f", changed: {', '.join(f'{n} {value}' for n, value in changes.items())}"
+    return dataclasses.replace(preset, **replaced | taken | {"name": name})
+
+
+def _check(settings: ConfigDict) -> None:
+    choices = {"protocol": PROTOCOLS, "resize": ("", *RESIZES), "dtype": DTYPES}
+    for name, known in choices.items():
         if settings[name] not in known:
-            choices = ", ".join(filter(None, known))
             raise UserError(
-                f"Unknown config.eval.{name} {settings[name]!r}; choose from {choices}."
+                f"Unknown config.eval.{name} {settings[name]!r}; choose from "
+                f"{', '.join(filter(None, known))}."
             )
     for name, least in (("images", 0), ("truncation", 0), ("batch_size", 1), ("every", 0)):
         if settings[name] < least:
             raise UserError(f"config.eval.{name} is {settings[name]}; it must be {least} or more.")
-    preset = PROTOCOLS[settings.protocol]
-    changed = {n: settings[n] for n in _REPLACED if settings[n] not in ("", 0, getattr(preset, n))}
-    taken: dict[str, Any] = {name: settings[name] for name in _TAKEN}
-    told = changed | {n: taken[n] for n in _TOLD if taken[n] != getattr(preset, n)}
-    name = preset.name
-    if told:
-        name += f", changed: {', '.join(f'{n} {value}' for n, value in told.items())}"
-    return dataclasses.replace(preset, **changed | taken | {"name": name})

@@ -1,4 +1,4 @@
-"""What evaluations leave: metrics.json, metrics.txt for people, and TensorBoard."""
+"""Records of evaluations: metrics.json, metrics.txt for people, and TensorBoard."""
 
 import dataclasses
 import datetime
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_jax.evaluation.stamps import Score, table
-from stackgan_jax.runtime import tensorboard
+from stackgan_jax.runtime import files, tensorboard
 from stackgan_jax.runtime.errors import UserError
 
 FILE = "metrics.json"
@@ -20,12 +20,12 @@ class Record:
     """One evaluation.
 
     Attributes:
-      step: of the checkpoint; None for pictures in a folder.
-      protocol: by its name, with what was changed in it.
-      date: when, UTC.
-      seconds: how long it took.
-      scores: by their names.
-      left_out: what couldn't be measured, with the reason.
+        step: of the checkpoint; None for pictures in a folder.
+        protocol: its name, with the changes to it.
+        date: in UTC.
+        seconds: how long it took.
+        scores: by the name of the metric.
+        left_out: metric → why it couldn't be measured.
     """
 
     step: int | None
@@ -44,13 +44,14 @@ class Record:
         scores: Sequence[Score],
         left_out: Mapping[str, UserError],
     ) -> "Record":
+        """Returns the record of an evaluation that has just ended."""
         date = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
         named = {score.name: score for score in scores}
         reasons = {name: str(error) for name, error in left_out.items()}
         return cls(step, protocol, date, round(seconds, 1), named, reasons)
 
     def completed_by(self, old: "Record") -> "Record":
-        """With the old one's scores of the same weights that this one lacks."""
+        """Adds the scores of an older record that this one lacks, if the weights are the same."""
         weights = {score.stamp.checkpoint for score in self.scores.values()}
         kept = {n: s for n, s in old.scores.items() if s.stamp.checkpoint in weights}
         scores = kept | self.scores
@@ -58,17 +59,23 @@ class Record:
         return dataclasses.replace(self, scores=scores, left_out=left_out)
 
     def as_json(self) -> dict[str, Any]:
+        """Returns the record as metrics.json holds it."""
         scores = {name: score.as_json() for name, score in self.scores.items()}
         return {**vars(self), "scores": scores}
 
     def __str__(self) -> str:
+        """Returns the record as text for people."""
         step = "" if self.step is None else f"step {self.step:,}, "
-        told = table(list(self.scores.values()), self.left_out)
-        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{told}"
+        scores = table(list(self.scores.values()), self.left_out)
+        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{scores}"
 
 
 def read(path: Path) -> list[Record]:
-    """The evaluations in a metrics.json, if there is one; UserError where it is damaged."""
+    """Returns the evaluations in a metrics.json; none if there is no such file.
+
+    Raises:
+        UserError: for a damaged file, or a score without a complete stamp.
+    """
     if not path.is_file():
         return []
     try:
@@ -79,16 +86,17 @@ def read(path: Path) -> list[Record]:
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
-            f"{path} isn't what evaluations write, or a score in it has no complete stamp "
+            f"{path} was not written by an evaluation, or a score in it has no complete stamp "
             f"({error}); move it away and evaluate again."
         ) from error
 
 
 def add(folder: Path, record: Record) -> None:
-    """Adds an evaluation to a folder's metrics.json and writes metrics.txt anew.
+    """Adds an evaluation to a folder's metrics.json and rewrites its metrics.txt.
 
-    It replaces an earlier one of the same step and protocol, except for scores of the very same
-    weights that it lacks itself (FID, when Inception's weights weren't given this time).
+    It replaces an earlier one of the same step and protocol. Scores that only the earlier one has
+    are kept if the generator's weights are the same: FID, for example, when Inception's weights
+    weren't given this time.
     """
     path = folder / FILE
     earlier = read(path)
@@ -108,7 +116,7 @@ def write(path: Path, records: Sequence[Record]) -> None:
 
 
 def to_tensorboard(folder: Path, record: Record) -> None:
-    """The scores beside the run's losses, with their stamps as text."""
+    """Writes the scores next to the run's losses, with their stamps as text."""
     writer = tensorboard.writer(folder)
     if writer is None:
         return
@@ -119,11 +127,13 @@ def to_tensorboard(folder: Path, record: Record) -> None:
 
 
 def save(path: Path, content: str) -> None:
-    """Writes a file, whole or not at all; UserError where the disk is full or not writable."""
-    partial = path.with_name(f".{path.name}.partial")
+    """Writes a file, whole or not at all.
+
+    Raises:
+        UserError: where the disk is full or the folder not writable.
+    """
     try:
-        partial.write_text(content, encoding="utf-8")
-        partial.replace(path)
+        files.write_text(path, content)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror}); free space, or choose another folder."

@@ -1,7 +1,9 @@
-"""A run's checkpoints evaluated: test captions drawn, read, scored (StackGAN, sec. 4.1)."""
+"""Evaluation of a run's checkpoints: draws pictures for test captions, reads and scores them.
+
+The number of pictures and their captions follow the paper (StackGAN, sec. 4.1).
+"""
 
 import dataclasses
-import functools
 import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,49 +12,43 @@ from typing import Any
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
-from stackgan_jax import sample, text
-from stackgan_jax.data import augment, images, input_pipeline, preparation
+from stackgan_jax import sample
+from stackgan_jax.data import images
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.evaluation import inception_weights
+from stackgan_jax.evaluation.evidence import Captions, Evidence
 from stackgan_jax.evaluation.protocols import METRICS_SEED, Protocol
 from stackgan_jax.evaluation.readers import (
     BLOCK,
-    AttributeReader,
     Features,
-    InceptionReader,
     Reader,
-    TowerReader,
     joined,
-    real_features,
     sha256,
 )
+from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import FILE, Record, add, to_tensorboard
-from stackgan_jax.evaluation.scoring import Captions, Evidence, measured_by, score
+from stackgan_jax.evaluation.scoring import measured_by, score
 from stackgan_jax.evaluation.stamps import here
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.progress import Progress
 from stackgan_jax.sample import Sampler
-from stackgan_jax.text import scorer
-
-SAY_EVERY = 5.0  # seconds between lines of progress
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """Everything about a run's evaluation that is the same for all its checkpoints.
+    """Everything in the evaluation of a run that all its checkpoints share.
 
     Attributes:
-      protocol: how.
-      directory: of the run.
-      data: what its data are, for stamps.
-      test: the split, at the load size of the run's pictures.
-      size: of these, in pixels.
-      readers: of pictures.
-      captions: to draw.
-      embeddings: `[n, t]` of the captions, as the generator takes them.
-      left_out: metric → why it can't be measured.
+        protocol: how to evaluate.
+        directory: of the run.
+        data: the description of the data for stamps.
+        test: the test split, at the load size of the run's pictures.
+        size: of the run's pictures, in pixels.
+        readers: the networks that read pictures.
+        captions: the captions to draw.
+        embeddings: `[n, t]`, of the captions, for the generator.
+        left_out: metric → why it can't be measured.
     """
 
     protocol: Protocol
@@ -67,20 +63,28 @@ class Evaluation:
 
     @property
     def real(self) -> np.ndarray:
-        """uint8 [m, size, size, 3], on disk: the middles of the test images."""
+        """The centre crops of the test images, uint8 `[m, size, size, 3]`, on disk."""
         corner = (self.test.images.shape[1] - self.size) // 2
         middle = slice(corner, corner + self.size)
         return self.test.images[:, middle, middle]
 
     @property
     def metrics(self) -> list[str]:
-        """What can be measured, as far as that is known beforehand."""
+        """The metrics that can be measured, as far as that is known in advance."""
         return [name for reader in self.readers for name in measured_by(reader)]
 
     def of(self, sampler: Sampler, abandoned: Callable[[], bool] = lambda: False) -> Record | None:
-        """Draws, reads and scores; None where `abandoned` came true while drawing.
+        """Draws pictures with one checkpoint, reads and scores them.
 
-        Raises UserError when nothing can be scored.
+        Args:
+            sampler: of the checkpoint.
+            abandoned: checked after each block of pictures; True ends the evaluation.
+
+        Returns:
+            The record; None where `abandoned` returned True.
+
+        Raises:
+            UserError: where no metric can be computed.
         """
         began = time.monotonic()
         generated = self._read_generated(sampler, abandoned)
@@ -88,8 +92,8 @@ class Evaluation:
             return None
         real: Features = {}
         for reader in self.readers:
-            saying = Progress("real images read", len(self.test))
-            real |= real_features(reader, self.real, self.test.directory, saying)
+            progress = progress_of("real images", len(self.test), "read")
+            real |= real_features(reader, self.real, self.test.directory, progress)
         evidence = Evidence(self.protocol, generated, real, self._drawn_by(sampler), self.captions)
         scores, left_out = score(evidence, self.readers)
         if not scores:
@@ -101,20 +105,25 @@ class Evaluation:
 
     def _read_generated(self, sampler: Sampler, abandoned: Callable[[], bool]) -> Features | None:
         rows = mesh.own_rows(len(self.embeddings))
-        say, parts = Progress("pictures drawn and read", len(rows)), []
+        progress, parts = progress_of("evaluation", len(rows), "drawn and read"), []
         for done, block in draw(sampler, self.embeddings, rows, self.protocol):
             part: Features = {}
             for reader in self.readers:
                 part |= reader.read(block)
             parts.append(part)
-            say(done)
-            if jax.process_count() == 1 and abandoned():  # of many, each would wait for the others
+            progress(done)
+            # Not with several processes: the others would wait for the one that stops.
+            if jax.process_count() == 1 and abandoned():
                 return None
         read = joined(parts)
         return {name: mesh.gather_rows(a, len(self.embeddings)) for name, a in read.items()}
 
     def origin(self, pictures: str) -> dict[str, Any]:
-        """What a stamp tells of real pictures and the machine; `drawn_by` adds the generator."""
+        """Returns the fields of a stamp for real pictures.
+
+        Args:
+            pictures: the description of the pictures.
+        """
         return {
             "seed": f"{self.protocol.seed} (captions, noise), {METRICS_SEED} (subsets, splits)",
             "pictures": pictures,
@@ -128,6 +137,7 @@ class Evaluation:
         }
 
     def _drawn_by(self, sampler: Sampler) -> dict[str, Any]:
+        """The fields of a stamp for pictures that a generator drew."""
         truncation = "none"
         if self.protocol.truncation:
             truncation = f"z from a normal cut at ±2, times {self.protocol.truncation:g}"
@@ -142,75 +152,20 @@ class Evaluation:
         }
 
 
-def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluation:
-    """Opens what evaluating a run needs.
-
-    Raises UserError when its encoder is missing, Inception's weights are another's, or there is no
-    network to read pictures with.
-    """
-    size = config.discriminator.size
-    load = functools.partial(input_pipeline.load, config.data)
-    test = load("test", augment.load_size(size))
-    chosen, left_out = [], {}
-    if protocol.inception:
-        chosen.append(InceptionReader.of(protocol))
-    else:
-        left_out["fid"] = UserError(f"{inception_weights.HOW_TO_GET}.")
-    try:
-        pair = scorer.load(directory)
-        chosen.append(TowerReader(pair))
-    except UserError as error:
-        pair, left_out["r_precision"] = None, error
-    if protocol.attributes and test.attributes:
-        # Of the synthetic birds, so only imported for data that have attributes.
-        from stackgan_jax.evaluation import attribute_accuracy
-
-        judge = attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
-        chosen.append(AttributeReader(judge))
-    if not chosen:
-        raise UserError(" ".join(str(error) for error in left_out.values()))
-    captions, embeddings = _choose_captions(test, directory, protocol, pair)
-    return Evaluation(
-        protocol,
-        directory,
-        _described(config, test),
-        test,
-        size,
-        chosen,
-        captions,
-        embeddings,
-        left_out,
-    )
-
-
-def _described(config: ConfigDict, test: Split) -> str:
-    """The data with their fingerprint, and how the pictures are cut out of them."""
-    known = preparation.facts(test.directory)
-    cut = f"crop {config.data.crop}, middle of {test.images.shape[1]}"
-    return f"{known['source']} ({known['fingerprint'][:16]}), {cut}"
-
-
-def _choose_captions(
-    test: Split, directory: Path, protocol: Protocol, pair: scorer.Scorer | None
-) -> tuple[Captions, np.ndarray]:
-    """One caption for each picture, of the test images in a random order, again and again."""
-    rng = np.random.default_rng((protocol.seed, 3))
-    chosen = np.resize(rng.permutation(len(test)), protocol.images)
-    places = np.array([rng.integers(len(test.captions[image])) for image in chosen])
-    sentences = [test.captions[image][place] for image, place in zip(chosen, places, strict=True)]
-    known = input_pipeline.embed_captions(test, text.load_encoder(directory))
-    embeddings = np.asarray(known.flat[known.offsets[chosen] + places], np.float32)
-    joint = None
-    if pair is not None:
-        unique, back = np.unique(sentences, return_inverse=True)
-        joint = pair.embed_captions([str(sentence) for sentence in unique])[back]
-    return Captions(sentences, chosen, test.labels[chosen], joint), embeddings
-
-
 def draw(
     sampler: Sampler, embeddings: np.ndarray, rows: np.ndarray, protocol: Protocol
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (pictures drawn so far, uint8 [b, s, s, 3]): those of `rows` of the embeddings."""
+    """Draws pictures block by block.
+
+    Args:
+        sampler: of the checkpoint.
+        embeddings: `[n, t]`, of all captions.
+        rows: indices of the captions to draw; the noise of a caption doesn't depend on them.
+        protocol: gives the seed and the truncation of the noise.
+
+    Yields:
+        The number of pictures drawn so far, and a block of them, uint8 `[b, s, s, 3]`.
+    """
     key = jax.random.key(protocol.seed)
     noise = sampler.game.noise(key, len(embeddings))
     if protocol.truncation:
@@ -225,7 +180,7 @@ def draw(
 
 
 def publish(evaluation: Evaluation, record: Record) -> Record:
-    """Writes an evaluation into its run, to TensorBoard and to the terminal."""
+    """Writes a record into its run, to TensorBoard and to the terminal, and returns it."""
     if jax.process_index() == 0:
         add(evaluation.directory, record)
         to_tensorboard(evaluation.directory, record)
@@ -234,20 +189,6 @@ def publish(evaluation: Evaluation, record: Record) -> Record:
     return record
 
 
-class Progress:
-    """Says now and then how much is done and how long the rest will take."""
-
-    def __init__(self, what: str, total: int):
-        self.what, self.total = what, total
-        self.began = self.said = time.monotonic()
-        self.first = 0  # what was done when the clock was started: before, it was compiled
-
-    def __call__(self, done: int) -> None:
-        now = time.monotonic()
-        if not self.first:
-            self.began = self.said = now
-            self.first = done
-        elif now - self.said >= SAY_EVERY and jax.process_index() == 0:
-            self.said = now
-            left = (now - self.began) / (done - self.first) * (self.total - done)
-            print(f"{self.what}: {done:,}/{self.total:,} | ETA {left:.0f} s", flush=True)
+def progress_of(what: str, total: int, verb: str) -> Callable[[int], None]:
+    """Returns the progress display of process 0; other processes display nothing."""
+    return Progress(what, total, verb) if jax.process_index() == 0 else lambda done: None

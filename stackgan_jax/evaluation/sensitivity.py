@@ -1,9 +1,9 @@
-"""Does it measure? Real images spoilt on purpose and scored as though they had been generated.
+"""Sensitivity of the metrics: real images are degraded on purpose and scored like generated ones.
 
     python -m stackgan_jax.evaluation.sensitivity --workdir=runs/stage1 --inception=…
 
-The tables of docs/evaluation.md are made by this; a metric that doesn't move as it should can't be
-trusted on generated pictures either.
+This makes the tables of docs/evaluation.md. A metric that doesn't react to degraded images can't be
+trusted with generated pictures either.
 """
 
 import argparse
@@ -19,38 +19,41 @@ from stackgan_jax import sample
 from stackgan_jax.data.batches import mismatched
 from stackgan_jax.evaluation import protocols, readers, scoring
 from stackgan_jax.evaluation.evaluate import settings_of
+from stackgan_jax.evaluation.evidence import Captions, Evidence
 from stackgan_jax.evaluation.readers import Features
-from stackgan_jax.evaluation.runs import Evaluation, Progress, prepare
-from stackgan_jax.evaluation.stamps import TITLES, Score, measured_with, number
+from stackgan_jax.evaluation.registry import TITLES
+from stackgan_jax.evaluation.run_setup import prepare
+from stackgan_jax.evaluation.runs import Evaluation, progress_of
+from stackgan_jax.evaluation.stamps import Score, measured_with, number, title
 from stackgan_jax.runtime.errors import UserError
 
-Spoil = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 [n, s, s, 3] → the same
+Degrade = Callable[[np.ndarray, np.random.Generator], np.ndarray]  # uint8 [n, s, s, 3] → same
 
 
-def _each(change: Callable[[Image.Image], Image.Image]) -> Spoil:
-    def spoil(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _each(change: Callable[[Image.Image], Image.Image]) -> Degrade:
+    def degrade(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
 
-    return spoil
+    return degrade
 
 
-def blurred(radius: float) -> Spoil:
-    """Gaussian; the radius, its deviation, in 64ths of a side, so that sizes don't matter."""
+def blurred(radius: float) -> Degrade:
+    """Blurs by a Gaussian, whose deviation `radius` is in 64ths of a side, for any picture size."""
     return _each(lambda i: i.filter(ImageFilter.GaussianBlur(radius * i.width / 64)))
 
 
-def noisy(deviation: float) -> Spoil:
-    """Normal noise on every value, of 255."""
+def noisy(deviation: float) -> Degrade:
+    """Adds normal noise of the given deviation to every value in [0, 255]."""
 
-    def spoil(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def degrade(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         noise = rng.normal(0, deviation, images.shape)
         return np.clip(np.round(images + noise), 0, 255).astype(np.uint8)
 
-    return spoil
+    return degrade
 
 
-def recoloured(degrees: float) -> Spoil:
-    """Every hue turned by so many degrees."""
+def recoloured(degrees: float) -> Degrade:
+    """Turns every hue by some degrees."""
 
     def change(image: Image.Image) -> Image.Image:
         hsv = np.array(image.convert("HSV"))
@@ -62,7 +65,7 @@ def recoloured(degrees: float) -> Spoil:
     return _each(change)
 
 
-SPOILT: Mapping[str, Spoil] = {
+DEGRADED: Mapping[str, Degrade] = {
     "blur, σ 0.25/64 of a side": blurred(0.25),
     "blur, σ 0.5/64": blurred(0.5),
     "blur, σ 1/64": blurred(1),
@@ -76,28 +79,30 @@ SPOILT: Mapping[str, Spoil] = {
     "hues turned by 180°": recoloured(180),
 }
 
-# What was spoilt → its scores, and what couldn't be measured with the reason.
+# Degradation → its scores, and for each metric that couldn't be measured the reason.
 Rows = dict[str, tuple[list[Score], dict[str, UserError]]]
 
 
-def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: int = 0) -> Rows:
-    """What spoilt real images score; each image with one of its captions.
+def measure(
+    evaluation: Evaluation, degraded: Mapping[str, Degrade] = DEGRADED, seed: int = 0
+) -> Rows:
+    """Scores degraded real images, each with one of its captions.
 
     Args:
-      evaluation: of a run, whose test images and readers are used.
-      spoilt: what is done to them.
-      seed: of noise and of halves.
+        evaluation: of a run, whose test images and readers are used.
+        degraded: name → what is done to the images.
+        seed: of the noise and of the choice of halves.
     """
     rng = np.random.default_rng((seed, 4))
     labels = evaluation.test.labels
-    captions = evaluation.captions.first(len(labels))  # of each image one
+    captions = evaluation.captions.first(len(labels))  # one for each image
     images = captions.images
-    real = _read(evaluation, "unspoilt", lambda images, _: images, rng)
+    real = _read(evaluation, "unchanged", lambda images, _: images, rng)
     rows: Rows = {}
 
-    def score(name: str, made: Features, real: Features, captions: scoring.Captions | None) -> None:
+    def score(name: str, made: Features, real: Features, captions: Captions | None) -> None:
         origin = evaluation.origin(f"real images: {name}")
-        evidence = scoring.Evidence(evaluation.protocol, made, real, origin, captions)
+        evidence = Evidence(evaluation.protocol, made, real, origin, captions)
         rows[name] = scoring.score(evidence, evaluation.readers)
 
     score("the set itself", _rows(real, images), real, captions)
@@ -109,13 +114,13 @@ def measure(evaluation: Evaluation, spoilt: Mapping[str, Spoil] = SPOILT, seed: 
     score("every second class dropped", _rows(real, np.flatnonzero(every_second)), real, None)
     others = mismatched(np.random.default_rng((seed, 5)), labels)
     score("captions shuffled", _rows(real, others[images]), real, captions)
-    for name, spoil in spoilt.items():
-        score(name, _rows(_read(evaluation, name, spoil, rng), images), real, captions)
+    for name, degrade in degraded.items():
+        score(name, _rows(_read(evaluation, name, degrade, rng), images), real, captions)
     return rows
 
 
 def table(rows: Rows) -> str:
-    """The scores as Markdown, what they were measured with, and why some are missing."""
+    """Returns the scores as Markdown, with their stamps and the reasons for missing scores."""
     known: dict[str, Score] = {}
     for scores, _ in rows.values():
         known = {score.name: score for score in scores} | known
@@ -135,34 +140,36 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def _of_any_row(score: Score) -> Score:
-    """With a stamp that serves for all rows, which differ in what their names and counts say."""
-    stamp = dataclasses.replace(score.stamp, pictures="real images, spoilt as each row says")
+    """The score with a stamp for all rows; rows differ only in their names and counts."""
+    stamp = dataclasses.replace(score.stamp, pictures="real images, degraded as each row says")
     return dataclasses.replace(score, stamp=stamp)
 
 
 def _left_out(rows: Rows, known: Container[str]) -> list[str]:
-    """What is missing in all rows, or in which, with the first of these rows' reason."""
+    """A line for each metric that is missing in some rows, with the reason of the first of them."""
     reasons: dict[str, dict[str, UserError]] = {}
     for row, (_, left_out) in rows.items():
         for name, error in left_out.items():
             reasons.setdefault(name, {})[row] = error
-    told = []
+    lines = []
     for name, of in reasons.items():
         where = f" ({'; '.join(of)})" if name in known else ""
-        told.append(f"left out: {TITLES[name]}{where}: {next(iter(of.values()))}")
-    return told
+        lines.append(f"left out: {title(name)}{where}: {next(iter(of.values()))}")
+    return lines
 
 
-def _read(evaluation: Evaluation, name: str, spoil: Spoil, rng: np.random.Generator) -> Features:
-    say, parts = Progress(f"images read, {name}", len(evaluation.test)), []
-    done = 0
+def _read(
+    evaluation: Evaluation, name: str, degrade: Degrade, rng: np.random.Generator
+) -> Features:
+    progress = progress_of(name, len(evaluation.test), "read")
+    parts, done = [], 0
     for block in readers.blocks(evaluation.real):
         part: Features = {}
         for reader in evaluation.readers:
-            part |= reader.read(spoil(block, rng))
+            part |= reader.read(degrade(block, rng))
         parts.append(part)
         done += len(block)
-        say(done)
+        progress(done)
     return readers.joined(parts)
 
 
@@ -171,8 +178,9 @@ def _rows(features: Features, rows: np.ndarray) -> Features:
 
 
 def main() -> None:
+    """Prints the table for the run in --workdir."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workdir", required=True, help="a run, whose test images are spoilt")
+    parser.add_argument("--workdir", required=True, help="a run, whose test images are degraded")
     parser.add_argument("--inception", default="", help="FID's Inception-v3, a .pth file")
     given = parser.parse_args()
     try:
@@ -186,7 +194,7 @@ def main() -> None:
         sys.exit(130)
     print(table(rows))
     for name, reason in evaluation.left_out.items():
-        print(f"left out: {TITLES[name]}: {reason}")
+        print(f"left out: {title(name)}: {reason}")
 
 
 if __name__ == "__main__":

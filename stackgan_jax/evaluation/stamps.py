@@ -1,4 +1,4 @@
-"""A score and its stamp: all that decided it. Without a complete stamp there is no score."""
+"""Scores and their stamps: each score has a stamp, which holds everything that decided it."""
 
 import dataclasses
 import importlib.metadata
@@ -9,54 +9,54 @@ from typing import Any
 
 import jax
 
-from stackgan_jax.evaluation.metrics import BETTER
+from stackgan_jax.evaluation.metrics import METRICS
+from stackgan_jax.evaluation.registry import TITLES
 
+__all__ = [
+    "COMPARABLE",
+    "TITLES",
+    "Score",
+    "Stamp",
+    "here",
+    "measured_with",
+    "number",
+    "table",
+    "title",
+]
 PACKAGES = ("stackgan_jax", "jax", "jaxlib", "flax", "numpy", "pillow")
-TITLES = {
-    "fid": "FID",
-    "kid": "KID",
-    "inception_score": "Inception Score",
-    "precision": "Precision",
-    "recall": "Recall",
-    "joint_frechet_distance": "Joint Fréchet distance",
-    "r_precision": "R-precision",
-    "caption_to_image": "Caption → image",
-    "image_to_caption": "Image → caption",
-    "attribute_accuracy": "Attribute accuracy",
-    "colour_accuracy": "Colour accuracy",
-}
-# Shares of 1, told in per cent.
-SHARES = frozenset(name for name, better in BETTER.items() if better == "max") - {"inception_score"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Stamp:
-    """What a score was measured with. Every field must be told; "none" where there is nothing.
+    """What a score was measured with. Every field is required; it is "none" where nothing applies.
 
     Attributes:
-      definition: of the metric, with its settings.
-      features: network and layer.
-      weights: the network's file.
-      sha256: of that file or, for networks of the run, a fingerprint of their weights.
-      resize: of the pictures, before the network reads them.
-      precision: of the network.
-      generated: how many pictures.
-      real: how many real ones they were compared with.
-      splits: of the pictures, where the metric has them.
-      seed: of whatever was drawn.
-      truncation: of z.
-      averaged: whether the generator's moving average drew.
-      batch_norm: the generator's statistics.
-      step: of the checkpoint.
-      checkpoint: a fingerprint of the weights that drew.
-      pictures: their maker, or their folder.
-      size: of the pictures in pixels.
-      data: the data set, or the folder of the real ones.
-      split: of the data set.
-      captions: for which the pictures were drawn.
-      protocol: the preset, with what was changed in it.
-      device: of the computation.
-      versions: of the libraries.
+        definition: of the metric, with its settings.
+        features: network and layer.
+        weights: the network's file.
+        sha256: of that file; for a network of the run, a fingerprint of its weights.
+        resize: how pictures are resized before the network reads them.
+        precision: of the network.
+        generated: the number of generated pictures.
+        real: the number of real pictures that they were compared with.
+        splits: how the pictures were split, where the metric splits them.
+        seed: of everything that was drawn at random.
+        truncation: of z.
+        averaged: whether the generator's moving average drew the pictures.
+        batch_norm: the generator's batch statistics.
+        step: of the checkpoint.
+        checkpoint: a fingerprint of the generator's weights.
+        pictures: the run that drew the pictures, or their folder.
+        size: of the pictures in pixels.
+        data: the data set, or the folder of the real pictures.
+        split: of the data set.
+        captions: how the captions of the pictures were chosen.
+        protocol: the preset, with the changes to it.
+        device: of the computation.
+        versions: of the libraries.
+
+    Raises:
+        ValueError: for an empty field.
     """
 
     definition: str
@@ -83,14 +83,15 @@ class Stamp:
     device: str
     versions: Mapping[str, str]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        """Checks that every field is there."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if value is None or value == "" or value == {}:
                 raise ValueError(f"A stamp needs its {field.name}.")
 
 
-# In which two evaluations of one metric must agree to be compared.
+# Two evaluations of one metric can be compared if these fields of their stamps agree.
 COMPARABLE = (
     "definition",
     "features",
@@ -110,15 +111,21 @@ COMPARABLE = (
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """A number that says how it came about.
+    """The value of a metric, with the stamp that says how it was measured.
 
     Attributes:
-      name: one of TITLES.
-      value: of the generated pictures.
-      stamp: complete.
-      spread: standard deviation over subsets or splits, where the metric has them.
-      real: what the real images score in their place, where that means something.
-      warning: what to mind.
+        name: of the metric.
+        value: of the generated pictures.
+        stamp: what it was measured with.
+        spread: standard deviation over subsets or splits, where the metric has them.
+        real: the score of the real pictures in place of the generated ones, where it makes sense.
+        warning: what a reader of the score must know.
+        better: "min" or "max", whichever is better. The registry decides it; a stored score keeps
+            its own, so that it can be read where its metric is not registered.
+
+    Raises:
+        TypeError: without a stamp.
+        ValueError: for an unknown metric or a value that is not finite.
     """
 
     name: str
@@ -127,68 +134,83 @@ class Score:
     spread: float | None = None
     real: float | None = None
     warning: str = ""
+    better: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
+        """Checks the fields and sets `better` from the registry."""
         if not isinstance(self.stamp, Stamp):
             raise TypeError(f"{self.name} has no stamp.")
-        if self.name not in TITLES or not math.isfinite(self.value):
-            raise ValueError(f"{self.name} = {self.value} is no score.")
-
-    def with_warning(self, warning: str) -> "Score":
-        """Minding this as well, if it is anything."""
-        both = "; ".join(filter(None, (self.warning, warning)))
-        return dataclasses.replace(self, warning=both)
+        if self.name in METRICS:
+            object.__setattr__(self, "better", METRICS[self.name].mode)
+        if self.better not in ("min", "max"):
+            raise ValueError(f"Unknown metric {self.name!r}; choose from {', '.join(METRICS)}.")
+        if not math.isfinite(self.value):
+            raise ValueError(f"{self.name} = {self.value} is not a finite number.")
 
     def as_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"better": BETTER[self.name]}
+        """Returns the score as metrics.json holds it."""
+        return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Score":
-        """What `as_json` made; ValueError or TypeError where it is not that, or lacks something."""
+        """Returns the score that `as_json` stored.
+
+        Raises:
+            KeyError, TypeError, ValueError: for anything else, or a stamp that is incomplete.
+        """
         fields = {field.name: stored[field.name] for field in dataclasses.fields(cls)}
         return cls(**fields | {"stamp": Stamp(**stored["stamp"])})
 
     def comparable(self, other: "Score") -> bool:
-        """Whether both were measured in the same way."""
+        """Returns whether both scores were measured in the same way."""
         return all(getattr(self.stamp, n) == getattr(other.stamp, n) for n in COMPARABLE)
 
 
+def title(name: str) -> str:
+    """Returns the title of a metric; its name where the metric is not registered."""
+    return TITLES.get(name, name)
+
+
 def number(name: str, value: float | None) -> str:
-    """A score's value as it is printed."""
+    """Returns the value of a metric as it is printed: a share in per cent, "–" for none."""
     if value is None:
         return "–"
-    if name in SHARES:
+    if name in METRICS and METRICS[name].percent:
         return f"{100 * value:.1f} %"
     return f"{value:.4g}"
 
 
 def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
-    """Scores and all their stamps for reading: what they share is told once."""
+    """Returns scores and their stamps as text; fields that all stamps share appear once.
+
+    Args:
+        scores: the rows of the table.
+        left_out: metric → why it is missing.
+    """
     rows = [("metric", "score", "±", "real images", "better")]
     for score in scores:
-        better = {"min": "lower", "max": "higher"}[BETTER[score.name]]
+        better = {"min": "lower", "max": "higher"}[score.better]
         figures = (number(score.name, v) for v in (score.value, score.spread, score.real))
-        rows.append((TITLES[score.name], *figures, better))
+        rows.append((title(score.name), *figures, better))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    told = [line.rstrip() for line in lines] + ["", *measured_with(scores)]
-    told += [f"left out: {TITLES[name]}: {reason}" for name, reason in left_out.items()]
-    return "\n".join(told)
+    missing = [f"left out: {title(name)}: {reason}" for name, reason in left_out.items()]
+    return "\n".join([*(line.rstrip() for line in lines), "", *measured_with(scores), *missing])
 
 
 def measured_with(scores: Sequence[Score]) -> list[str]:
-    """The scores' stamps and warnings as lines: what all stamps share is told once."""
+    """Returns the stamps and warnings of scores as lines; shared fields appear once."""
     stamps = [dataclasses.asdict(score.stamp) for score in scores]
     shared = [name for name in stamps[0] if all(s[name] == stamps[0][name] for s in stamps)]
-    told = ["measured with", *(f"  {name:<10}  {_words(stamps[0][name])}" for name in shared)]
+    lines = ["measured with", *(f"  {name:<10}  {_words(stamps[0][name])}" for name in shared)]
     for score, stamp in zip(scores, stamps, strict=True):
         own = [f"{name} {_words(value)}" for name, value in stamp.items() if name not in shared]
-        told += [f"  {TITLES[score.name]}: {'; '.join(own)}"] if own else []
-    return told + [f"mind: {TITLES[s.name]}: {s.warning}" for s in scores if s.warning]
+        lines += [f"  {title(score.name)}: {'; '.join(own)}"] if own else []
+    return lines + [f"mind: {title(s.name)}: {s.warning}" for s in scores if s.warning]
 
 
 def here() -> dict[str, Any]:
-    """A stamp's device and versions."""
+    """Returns the fields of a stamp that describe this machine: device and versions."""
     devices = sorted({d.device_kind for d in jax.local_devices()})
     versions = {name: importlib.metadata.version(name) for name in PACKAGES}
     return {

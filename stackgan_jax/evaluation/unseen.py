@@ -1,4 +1,4 @@
-"""Pictures drawn for captions of the test split."""
+"""Unseen captions: captions of the test split and the pictures drawn for them."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -12,21 +12,21 @@ from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.sample import Sampler
 
 JUDGED = 256  # unseen captions, one picture each
-SHOWN = 8  # of them, each of another class
+SHOWN = 8  # of these, each of a different class
 
 
 @dataclasses.dataclass(frozen=True)
 class Unseen:
-    """Test captions and what was drawn for them.
+    """Test captions and the pictures drawn for them.
 
     Attributes:
-      test: the split, at the last stage's load size.
-      images: `[n]` indices into the test split.
-      labels: `[n]` their classes.
-      captions: n sentences, one of each image's.
-      embeddings: `[n, t]` of the captions.
-      drawn: "stage1", and from a Stage II "stage2": uint8 `[n, s, s, 3]`.
-      real: uint8 `[n, s, s, 3]`, the images themselves at the last stage's size.
+        test: the test split, at the last stage's load size.
+        images: `[n]`, indices into the test split.
+        labels: `[n]`, the images' classes.
+        captions: n sentences, one for each image.
+        embeddings: `[n, t]`, of the captions.
+        drawn: stage → pictures, uint8 `[n, s, s, 3]`: "stage1" and, in a Stage-II run, "stage2".
+        real: the images themselves at the last stage's size, uint8 `[n, s, s, 3]`.
     """
 
     test: Split
@@ -39,19 +39,24 @@ class Unseen:
 
     @property
     def final(self) -> np.ndarray:
+        """The pictures of the last stage, uint8 `[n, s, s, 3]`."""
         return sample.final_images(self.drawn)
 
     @property
     def shown(self) -> np.ndarray:
-        """The first SHOWN that are of different classes: nobody has chosen them by looking."""
+        """Indices of the first SHOWN captions of different classes; nobody picks them by eye."""
         _, first = np.unique(self.labels, return_index=True)
         return np.sort(first)[:SHOWN]
 
 
 def draw_unseen(sampler: Sampler, seed: int) -> Unseen:
-    """One picture for one caption of each of JUDGED test images (all of them if there are fewer).
+    """Draws one picture for one caption of each of JUDGED test images, or of all if fewer.
 
-    A Stage II's Stage-I pictures are those that it went on from.
+    In a Stage-II run, the Stage-I pictures are the ones that Stage II refined.
+
+    Args:
+        sampler: of the run.
+        seed: of the choice of captions and of the noise.
     """
     size = sampler.game.discriminator.size
     test = input_pipeline.load(sampler.config.data, "test", augment.load_size(size))
@@ -72,6 +77,6 @@ def draw_unseen(sampler: Sampler, seed: int) -> Unseen:
 
 
 def centre(images: np.ndarray, size: int) -> np.ndarray:
-    """The middle `[n, size, size, 3]` of pictures."""
+    """Returns the centre crops `[n, size, size, 3]` of pictures."""
     corner = (images.shape[1] - size) // 2
     return images[:, corner : corner + size, corner : corner + size]

@@ -1,6 +1,7 @@
 """Batch normalisation with its own gradient, in groups (Ioffe and Szegedy, 2015)."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -58,24 +59,26 @@ class BatchNorm(nn.Module):
         each = jax.vmap(self._normalise, (0, 0, 0, None, None))
         return each(parts, mean, var, scale, bias).reshape(-1, *x.shape[1:])[: len(x)]
 
-    def _normalise(self, x, mean, var, scale, bias):
+    def _normalise(
+        self, x: jax.Array, mean: jax.Array, var: jax.Array, scale: jax.Array, bias: jax.Array
+    ):
         return _standardise(x, mean, scale * jax.lax.rsqrt(var + self.epsilon), bias)
 
-    def _follow(self, running, value):
+    def _follow(self, running: Any, value: jax.Array):
         running.value = DECAY * running.value + (1 - DECAY) * value
 
 
 @jax.custom_vjp
-def _standardise(x, mean, scale, bias):
+def _standardise(x: jax.Array, mean: jax.Array, scale: jax.Array, bias: jax.Array):
     """(x - mean)·scale + bias for each channel; x [b, …, c] of any type, the others [c] float32."""
     return ((x.astype(jnp.float32) - mean) * scale + bias).astype(x.dtype)
 
 
-def _standardise_forward(x, mean, scale, bias):
+def _standardise_forward(x: jax.Array, mean: jax.Array, scale: jax.Array, bias: jax.Array):
     return _standardise(x, mean, scale, bias), (x, mean, scale)
 
 
-def _standardise_backward(residuals, cotangent):
+def _standardise_backward(residuals: tuple, cotangent: jax.Array):
     # The mean's gradient follows from the bias's. Differentiated by itself it would be a third sum
     # over all of x.
     x, mean, scale = residuals
@@ -89,7 +92,7 @@ def _standardise_backward(residuals, cotangent):
 _standardise.defvjp(_standardise_forward, _standardise_backward)
 
 
-def _cut(x, groups):
+def _cut(x: jax.Array, groups: int):
     """Cuts x [b, …, c] into equal parts, the last padded with zeros: [g, ⌈b / groups⌉, …, c].
 
     Also returns how many values of a channel each part has: [g] float32, NumPy.
@@ -103,7 +106,7 @@ def _cut(x, groups):
     return x.reshape(parts, rows, *x.shape[1:]), counts.astype(np.float32)
 
 
-def _moments(x, count):
+def _moments(x: jax.Array, count: jax.Array):
     """Mean and biased variance [c] over all axes but the last, of the first `count` values.
 
     The values after them are zeros.

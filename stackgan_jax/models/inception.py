@@ -1,5 +1,8 @@
-"""The Inception-v3 of FID: TensorFlow's network of 2015-12-05, which torchvision's is not (Szegedy
-et al., CVPR 2016; Heusel et al., NeurIPS 2017). Modules bear the names of the published weights."""
+"""The Inception-v3 of FID: TensorFlow's network of 2015-12-05, not torchvision's.
+
+Network: Szegedy et al., CVPR 2016; FID: Heusel et al., NeurIPS 2017. Modules are named like the
+published weights.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +19,12 @@ CLASSES = 1008
 class Unit(nn.Module):
     """Convolution, batch normalisation by moving averages, ReLU.
 
-    `padding` is "SAME" or "VALID"; SAME of stride 1 pads as PyTorch's `kernel // 2`.
+    Attributes:
+        features: output channels.
+        kernel: height and width.
+        strides: 1 or 2.
+        padding: "SAME" or "VALID". SAME with stride 1 pads like PyTorch's `kernel // 2`.
+        dtype: of the computation.
     """
 
     features: int
@@ -27,6 +35,7 @@ class Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the layers, `[b, h, w, c]` → `[b, h', w', features]`."""
         x = nn.Conv(
             self.features,
             self.kernel,
@@ -34,7 +43,7 @@ class Unit(nn.Module):
             self.padding,
             use_bias=False,
             dtype=self.dtype,
-            # Accelerators would round float32's factors to bfloat16 or TensorFloat-32.
+            # By default accelerators round float32 factors to bfloat16 or TensorFloat-32.
             precision=jax.lax.Precision.HIGHEST,
             name="conv",
         )(x)
@@ -51,14 +60,16 @@ def _half(x: jax.Array) -> jax.Array:
 
 
 class Mixed(nn.Module):
-    """Branches side by side, given as chains of the units in `units`, name → (features, kernel).
-
-    A unit whose name is in `halving` has stride 2 and no padding, as has the pooling then.
+    """Parallel branches, whose outputs are concatenated.
 
     Attributes:
-        chains: of unit names; a chain may end in a pair of units that both read what it made.
+        units: (name, features, kernel) of every unit.
+        chains: the branches, each a chain of unit names. A chain may end in a pair of units that
+            both read the output of the unit before.
         pooled: features of the unit after the pooling branch, 0 for the pooling alone.
-        pool: "average" or "max"; "max" without padding and by stride 2 where `halving`.
+        pool: "average" or "max". With `halving` it is "max", without padding and with stride 2.
+        halving: names of the units with stride 2 and no padding.
+        dtype: of the computation.
     """
 
     units: tuple[tuple[str, int, tuple[int, int]], ...]
@@ -70,6 +81,7 @@ class Mixed(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        """Applies the branches, `[b, h, w, c]` → `[b, h', w', c']`."""
         known = {name: (features, kernel) for name, features, kernel in self.units}
 
         def unit(name: str, x: jax.Array) -> jax.Array:
@@ -97,7 +109,7 @@ _DOUBLE = ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3")
 
 
 def _chain(name: str, *steps: tuple[int, tuple[int, int]], first: int = 1) -> Sequence[tuple]:
-    """Units `name_1`, `name_2`, … of (features, kernel)."""
+    """Units `name_1`, `name_2`, …, each of the given features and kernel."""
     return [(f"{name}_{i}", *step) for i, step in enumerate(steps, first)]
 
 
@@ -149,7 +161,7 @@ def _to_8() -> dict[str, Any]:
 
 
 def _8(pool: str) -> dict[str, Any]:
-    """Mixed_7b and 7c, at 8 pixels; the last pools by the maximum, unlike torchvision's."""
+    """Mixed_7b and 7c, at 8 pixels. Mixed_7c pools by the maximum; torchvision's does not."""
     fork = ("branch3x3_2a", "branch3x3_2b")
     double_fork = ("branch3x3dbl_3a", "branch3x3dbl_3b")
     return {
@@ -171,15 +183,23 @@ def _8(pool: str) -> dict[str, Any]:
 
 
 class InceptionV3(nn.Module):
-    """[b, 299, 299, 3] in [-1, 1] → {layer: [b, d] float32} for each of LAYERS.
+    """Inception-v3.
 
-    "64", "192", "768" and "2048" are averages over the picture.
+    Attributes:
+        dtype: of the computation.
     """
 
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        """Reads pictures `[b, 299, 299, 3]` in [-1, 1].
+
+        Returns:
+            Layer → features `[b, d]` float32 for each of LAYERS. "64", "192", "768" and "2048" are
+            averages over the picture.
+        """
+
         def unit(name: str, *fields: Any) -> Unit:
             return Unit(*fields, dtype=self.dtype, name=name)
 

@@ -87,13 +87,13 @@ def programs(
     everywhere = mesh.replicated(devices)
     states = states or everywhere
 
-    def one(state, held, batch):
+    def one(state: Any, held: Any, batch: Any) -> tuple[Any, Any]:
         return step(state, gather(held, batch) if gather else batch)
 
-    def several(state, held, batches):
+    def several(state: Any, held: Any, batches: Any) -> tuple[Any, Any]:
         return jax.lax.scan(lambda state, batch: one(state, held, batch), state, batches)
 
-    def program(name, function, axis):
+    def program(name: str, function: Callable, axis: int) -> Program:
         return Program(
             name,
             function,

@@ -19,7 +19,7 @@ NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 
 
 def title(stage: str) -> str:
-    """ "stage1" → "Stage I"."""
+    """A stage's name in the paper: "stage1" → "Stage I"."""
     return f"Stage {NUMERALS[int(stage.removeprefix('stage')) - 1]}"
 
 

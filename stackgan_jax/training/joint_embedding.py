@@ -86,7 +86,7 @@ class JointEmbedding:
         if self.drop_words:
             tokens = self.text.without_words(jax.random.fold_in(key, 1), tokens, self.drop_words)
 
-        def loss_of(params):
+        def loss_of(params: Any) -> tuple[jax.Array, jax.Array]:
             texts = self.text.apply({"params": params["text"]}, tokens)
             images = self.image.apply({"params": params["image"]}, pictures)
             by_image = objectives.structured_joint_embedding(images, texts, batch["label"])

@@ -74,11 +74,12 @@ class Batch(NamedTuple):
 class Threaded:
     """Applies a network in training mode; each call starts from the last one's statistics."""
 
-    def __init__(self, module: nn.Module, params: Any, stats: Any):
+    def __init__(self, module: nn.Module, params: Any, stats: Any) -> None:
         self.module, self.params, self.stats = module, params, stats
         self.previous = stats
 
     def __call__(self, *arguments: jax.Array, method: str) -> jax.Array:
+        """Calls a method of the network and keeps the new statistics."""
         self.previous = self.stats
         output, self.stats = apply_network(
             self.module, self.params, *arguments, stats=self.stats, method=method

@@ -59,9 +59,9 @@ def test_every_stage_trains_on_one_class_without_a_split(folder, small_config, c
     encoder = small_config("text_encoder")
     with encoder.unlocked():
         encoder.data, encoder.dataset = data_config(folder), "folder"
-    stages.run(encoder, runs / "text_encoder", CONFIGS)
-    stages.run(config("stage1"), runs / "stage1", CONFIGS)
-    stages.run(config("stage2", stage1=str(runs / "stage1")), runs / "stage2", CONFIGS)
+    stages.run(encoder, runs / "text_encoder")
+    stages.run(config("stage1"), runs / "stage1")
+    stages.run(config("stage2", stage1=str(runs / "stage1")), runs / "stage2")
     assert len(list((runs / "stage2" / "previews").iterdir())) == 1
     pictures = sample.generate(runs / "stage2", text.embed(runs / "stage2", ["a dog"]), seed=0)
     assert pictures["stage2"].shape == (1, 64, 64, 3)
@@ -69,5 +69,5 @@ def test_every_stage_trains_on_one_class_without_a_split(folder, small_config, c
     other = config("stage1", steps=6)
     other.data.path = str(folder.rename(folder.parent / "other"))
     with pytest.raises(UserError, match="with other contents"):
-        stages.run(other, runs / "stage1", CONFIGS)
+        stages.run(other, runs / "stage1")
     assert configuration.read(runs / "stage1" / "config.json").data.path == str(folder)

@@ -1,4 +1,4 @@
-"""The judge of generated birds: exact resizing, fair scores, and reading what it was taught."""
+"""The judge of synthetic birds: exact resizing, fair scores, training, and its file."""
 
 import dataclasses
 import io
@@ -19,7 +19,7 @@ from stackgan_jax.runtime.errors import UserError
 
 @dataclasses.dataclass
 class Oracle(attributes.Judge):
-    """Reads from the first pixels instead of the picture: which of two answers it gives."""
+    """Reads only the first pixel, which selects one of two answers."""
 
     def read(self, images):
         first = np.asarray(images)[:, 0, 0, 0] > 0
@@ -35,7 +35,7 @@ ORACLE = Oracle({}, {"crown": 0.99, "wings": 0.95, "pose": 1.0, "beak": 0.3})
 PICTURES = np.sign(np.arange(4) - 1.5).reshape(4, 1, 1, 1) * np.ones((4, 8, 8, 3), np.float32)
 
 
-def test_score_counts_what_captions_name_and_the_judge_can_read():
+def test_score_counts_named_attributes_that_are_read_reliably():
     wanted = [
         {"crown": "blue", "wings": "red"},
         {"crown": "red", "beak": "black"},
@@ -59,7 +59,7 @@ def test_chance_is_the_mean_score_over_all_pairings():
         assert share == pytest.approx(np.mean([score[name] for score in shifted]))
 
 
-def test_only_well_read_attributes_are_judged():
+def test_only_attributes_that_are_read_reliably_are_judged():
     assert ORACLE.judged == ["crown", "wings", "pose"]
 
 
@@ -78,11 +78,11 @@ def test_doubling_repeats_pixels():
     assert jnp.array_equal(doubled(x), jnp.repeat(jnp.repeat(x, 2, 1), 2, 2))
 
 
-def test_degraded_pictures_stay_pictures_and_differ():
+def test_degraded_pictures_stay_in_range_and_differ():
     image = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (4, 16, 16, 3)), jnp.float32)
-    spoilt = jax.jit(attributes._degrade)(jax.random.key(0), image)
-    assert spoilt.shape == image.shape and jnp.abs(spoilt).max() <= 1
-    assert 0.01 < jnp.abs(spoilt - image).mean() < 0.5
+    degraded = jax.jit(attributes._degrade)(jax.random.key(0), image)
+    assert degraded.shape == image.shape and jnp.abs(degraded).max() <= 1
+    assert 0.01 < jnp.abs(degraded - image).mean() < 0.5
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +103,7 @@ def judge(birds):
     return attributes.train(*birds, seed=0, steps=120, batch_size=8)
 
 
-def test_a_judge_learns_what_it_is_shown(birds, judge):
+def test_a_judge_learns_attributes(birds, judge):
     images, truth, _, held_out = birds
     read = judge.read(images[:, 24:280, 24:280] / 127.5 - 1.0)
     values = attributes.ATTRIBUTES
@@ -115,17 +115,17 @@ def test_a_judge_learns_what_it_is_shown(birds, judge):
     assert len(held_out["crown"]) == 12
 
 
-def test_training_repeats_itself_and_reports_progress(birds, judge):
-    said = []
-    progress = lambda *state: said.append(state)
+def test_training_is_deterministic_and_reports_progress(birds, judge):
+    calls = []
+    progress = lambda *state: calls.append(state)
     one = attributes.train(*birds, seed=3, steps=3, batch_size=8, progress=progress)
     two = attributes.train(*birds, seed=3, steps=3, batch_size=8)
-    assert said == [(1, 3), (2, 3), (3, 3)]
+    assert calls == [(1, 3), (2, 3), (3, 3)]
     assert one.accuracy == two.accuracy
     assert jax.tree.all(jax.tree.map(np.array_equal, one.variables, two.variables))
 
 
-def test_a_judge_is_kept_in_a_file(birds, judge, tmp_path):
+def test_a_judge_survives_saving_and_loading(birds, judge, tmp_path):
     judge.save(tmp_path / "report" / "judge")
     again = attributes.load(tmp_path / "report" / "judge")
     assert again.accuracy == judge.accuracy
@@ -134,7 +134,7 @@ def test_a_judge_is_kept_in_a_file(birds, judge, tmp_path):
     assert [file.name for file in (tmp_path / "report").iterdir()] == ["judge"]
 
 
-def test_a_file_that_holds_no_judge_is_refused(tmp_path):
+def test_a_file_without_a_judge_is_rejected(tmp_path):
     with pytest.raises(UserError, match=r"no attribute classifier at .*train it"):
         attributes.load(tmp_path / "missing")
     (tmp_path / "other").write_bytes(b"not a judge")
@@ -144,7 +144,7 @@ def test_a_file_that_holds_no_judge_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_colours_of_unseen_species_are_read_reliably():
-    """Draws 2,880 small pictures and trains as long as the quickstart does: minutes."""
+    """Draws 2,880 small pictures and trains as long as the quickstart; takes minutes."""
     plan = worker.Plan(train_species=504, test_species=72, images_per_species=5)
     splits = {"train": range(plan.train_images), "test": range(plan.train_images, plan.images)}
     parts = []

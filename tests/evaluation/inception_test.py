@@ -1,4 +1,4 @@
-"""FID's Inception-v3: torch-fidelity's numbers, the resizes, other networks' weights named."""
+"""FID's Inception-v3: torch-fidelity's numbers, the resizes, and weights of other networks."""
 
 import zipfile
 from pathlib import Path
@@ -34,14 +34,14 @@ def variables(state_dict):
 
 @pytest.fixture(scope="module")
 def pictures(golden):
-    """The golden images: two of 64 pixels, stored, and two of 256, drawn after those."""
+    """The golden images: two of 64 pixels, from the file, and two of 256, drawn by its seed."""
     draws = np.random.RandomState(41)
     draws.randint(0, 256, (2, 64, 64, 3))
     return {"a": golden["images_a"], "b": draws.randint(0, 256, (2, 256, 256, 3)).astype(np.uint8)}
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-def test_every_layer_is_torch_fidelitys(name, golden, variables, pictures):
+def test_every_layer_equals_torch_fidelity(name, golden, variables, pictures):
     found = inception.Extractor(variables)(pictures[name])
     assert set(found) == {"64", "192", "768", "2048", "logits", "logits_unbiased"}
     for layer, features in found.items():
@@ -50,7 +50,7 @@ def test_every_layer_is_torch_fidelitys(name, golden, variables, pictures):
 
 
 @pytest.mark.slow
-def test_from_a_file_by_one_device_or_many_in_any_batches(golden, pictures, tmp_path):
+def test_features_from_a_file_do_not_depend_on_devices_or_batches(golden, pictures, tmp_path):
     pytest.importorskip("torch")
     path = tmp_path / "pt_inception-2015-12-05-6726825d.pth"
     random_inception.write(path)
@@ -64,7 +64,7 @@ def test_from_a_file_by_one_device_or_many_in_any_batches(golden, pictures, tmp_
 
 
 @pytest.mark.slow
-def test_bfloat16_is_near(golden, variables, pictures):
+def test_bfloat16_is_close_to_float32(golden, variables, pictures):
     found = inception.Extractor(variables, dtype="bfloat16")(pictures["b"])
     for layer, features in found.items():
         expected = golden[f"b/{layer}"]
@@ -72,7 +72,7 @@ def test_bfloat16_is_near(golden, variables, pictures):
 
 
 @pytest.mark.parametrize("size", [32, 256, 299, 400])
-def test_resizes_are_those_of_the_published_programs(size):
+def test_resizes_equal_those_of_the_published_programs(size):
     picture = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
 
     def resized(name):
@@ -92,7 +92,7 @@ def test_resizes_are_those_of_the_published_programs(size):
     np.testing.assert_allclose(resized("tensorflow"), expected, atol=1e-3)
 
 
-def test_half_pixel_resize_is_pytorchs():
+def test_half_pixel_resize_equals_pytorch():
     torch = pytest.importorskip("torch")
     picture = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), np.uint8)
     matrix = inception.resize_matrix("pytorch", 64)
@@ -127,8 +127,8 @@ def wider(weights):
     [
         (torchvisions, f"is torchvision's Inception-v3 \\(1000 classes\\).*{OTHER}"),
         (fine_tuned, "fine-tuned to 50 classes, not FID's of 1008"),
-        (another, "another network \\(features.0.weight, say\\)"),
-        (wider, r"Conv2d_2a_3x3.bn.bias has shape \(48,\) there and \(32,\)"),
+        (another, "another network \\(with features.0.weight\\)"),
+        (wider, r"Conv2d_2a_3x3.bn.bias has shape \(48,\) in the file and \(32,\)"),
     ],
 )
 def test_weights_of_another_network_are_named(changed, sentence, state_dict):
@@ -149,7 +149,7 @@ def test_files_of_other_formats_and_damaged_ones_are_named(tmp_path):
     for path, sentence in [
         (keras, f"is Keras's format.*{OTHER}"),
         (script, "is a TorchScript program"),
-        (graph, r"is no state dict but a \.pb file"),
+        (graph, r"is a \.pb file of TensorFlow or Python, not a state dict"),
         (page, "is not a PyTorch checkpoint"),
         (cut, "is no PyTorch checkpoint, or is damaged"),
         (tmp_path / "none.pth", "There is no file"),
@@ -162,12 +162,12 @@ def test_files_of_other_formats_and_damaged_ones_are_named(tmp_path):
 @pytest.mark.parametrize(
     "images", [np.zeros((2, 8, 8, 3)), np.zeros((0, 8, 8, 3), np.uint8), np.zeros((8, 8, 3))]
 )
-def test_only_uint8_pictures_are_read(images, variables):
+def test_only_uint8_pictures_are_accepted(images, variables):
     with pytest.raises(UserError, match="reads uint8 pictures"):
         inception.Extractor(variables)(images)
 
 
-def test_unknown_choices_are_refused(variables):
+def test_unknown_choices_are_rejected(variables):
     with pytest.raises(UserError, match="Unknown resize 'nearest'; choose from tensorflow"):
         inception.Extractor(variables, resize="nearest")
     with pytest.raises(UserError, match="Unknown dtype 'float16'; choose from float32"):

@@ -1,6 +1,7 @@
-"""Do the metrics measure? Spoilt pictures score worse, the more the worse; on cheap features.
+"""Sensitivity of the metrics: the more pictures are degraded, the worse they score.
 
-On Inception, on a trained joint embedding and on the classifier: docs/evaluation.md.
+These tests use cheap features. docs/evaluation.md has the results of Inception, of a trained joint
+embedding and of the attribute judge.
 """
 
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.evaluation import inception_weights, protocols, readers, scoring, sensitivity
+from stackgan_jax.evaluation import inception_weights, protocols, readers, sensitivity
+from stackgan_jax.evaluation.evidence import Captions
 from stackgan_jax.evaluation.runs import Evaluation
 from stackgan_jax.runtime.errors import UserError
 
@@ -17,7 +19,7 @@ CLASSES, EACH, SIZE = 8, 24, 32
 
 
 class Fields:
-    """Colours, and how much they vary, over 4x4 fields of a picture."""
+    """Means and deviations of the colours in 4×4 fields of a picture."""
 
     resize, dtype = "clean", "float32"
 
@@ -30,7 +32,7 @@ class Fields:
 
 @pytest.fixture(scope="module")
 def measured():
-    """What squares of each class's colour, somewhere on noisy ground, score when spoilt."""
+    """The scores of degraded pictures: a square of the class's colour on a noisy background."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(CLASSES), EACH)
     colours = rng.integers(40, 216, (CLASSES, 3))
@@ -47,7 +49,7 @@ def measured():
         test=Split(Path("squares/1/decoded/test"), pictures, labels, [["a"]] * len(labels), {}),
         size=SIZE,
         readers=[readers.InceptionReader(weights, Fields())],
-        captions=scoring.Captions(["a"] * len(labels), rng.permutation(len(labels)), labels),
+        captions=Captions(["a"] * len(labels), rng.permutation(len(labels)), labels),
         embeddings=np.zeros((len(labels), 1)),
         left_out={},
     )
@@ -61,35 +63,35 @@ def rows(measured):
 
 @pytest.mark.parametrize("metric", ["fid", "kid"])
 @pytest.mark.parametrize("kind", ["blur", "noise", "hues"])
-def test_the_more_a_picture_is_spoilt_the_larger_the_distance(metric, kind, rows):
+def test_the_distance_grows_with_the_degradation(metric, kind, rows):
     distances = [scores[metric] for row, scores in rows.items() if row.startswith(kind)]
     assert len(distances) >= 3
     assert distances == sorted(distances) and distances[0] < distances[-1] / 4
 
 
-def test_a_set_is_at_no_distance_from_itself_and_near_its_own_half(rows):
+def test_a_set_has_no_distance_to_itself_and_little_to_its_half(rows):
     same, half = rows["the set itself"], rows["one half against the other"]
     assert same["fid"] < 1e-8 and same["precision"] == same["recall"] == 1
     assert abs(half["kid"]) < 0.02 * rows["noise, σ 64"]["kid"]
 
 
-def test_dropped_classes_are_missed(rows):
+def test_dropped_classes_lower_recall(rows):
     dropped, half = rows["every second class dropped"], rows["half of the images against all"]
     assert dropped["fid"] > 2 * half["fid"] and dropped["kid"] > half["kid"] + 0.02
     assert dropped["precision"] == 1 and dropped["recall"] < half["recall"] - 0.2
 
 
-def test_the_table_tells_what_its_scores_were_measured_with(measured):
-    told = sensitivity.table(measured)
-    assert all(f"| {row} | " in told for row in measured)
-    assert "| one half against the other | 96, 96 |" in told
+def test_the_table_has_the_stamps_of_its_scores(measured):
+    table = sensitivity.table(measured)
+    assert all(f"| {row} | " in table for row in measured)
+    assert "| one half against the other | 96, 96 |" in table
     stamp = measured["the set itself"][0][0].stamp
-    assert "fields (not the published weights)" in told and stamp.sha256 in told
-    assert "left out" not in told
+    assert "fields (not the published weights)" in table and stamp.sha256 in table
+    assert "left out" not in table
 
 
-def test_what_is_missing_in_a_table_is_told_with_the_reason(measured):
+def test_the_table_gives_the_reason_for_each_missing_score(measured):
     fid, few = measured["the set itself"][0][0], {"kid": UserError("too few")}
-    told = sensitivity.table({"all": ([fid], few), "half": ([], {"fid": UserError("one")} | few)})
-    assert "| half | – | – |" in told and "left out: FID (half): one" in told
-    assert told.count("left out: KID: too few") == 1
+    table = sensitivity.table({"all": ([fid], few), "half": ([], {"fid": UserError("one")} | few)})
+    assert "| half | – | – |" in table and "left out: FID (half): one" in table
+    assert table.count("left out: KID: too few") == 1

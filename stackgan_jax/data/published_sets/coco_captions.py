@@ -21,7 +21,7 @@ def find(path: str | Path) -> Path | None:
 class CocoCaptions(TfdsSource):
     """The same images and captions as `coco.Coco` reads, without another copy of them."""
 
-    def __init__(self, prepared: Path, directory: Path):
+    def __init__(self, prepared: Path, directory: Path) -> None:
         """Opens the data at `prepared`, a result of `find`; decoded splits go to `directory`."""
         import tensorflow_datasets as tfds
 

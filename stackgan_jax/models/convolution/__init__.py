@@ -7,7 +7,7 @@ lowered for, so a CPU machine compiles for TPU what a TPU would. `cpu_convolutio
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from stackgan_jax.models.convolution import cpu
-from stackgan_jax.models.convolution.cpu import HALVING, expand, kernel_gradient, plain
+from stackgan_jax.models.convolution.cpu import HALVING, Padding, expand, kernel_gradient, plain
 
 FORMS = ("naive", "phases", "transposed")
 # XLA gives the CPU's convolutions to YNNPACK, whose weight gradients crawl; dots may stay there.
@@ -41,7 +41,7 @@ def conv(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def _conv(x, kernel, stride, padding):
+def _conv(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding):
     return lax.platform_dependent(
         x,
         kernel,
@@ -50,11 +50,11 @@ def _conv(x, kernel, stride, padding):
     )
 
 
-def _conv_forward(x, kernel, stride, padding):
+def _conv_forward(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding):
     return _conv(x, kernel, stride, padding), (x, kernel)
 
 
-def _conv_backward(stride, padding, residuals, cotangent):
+def _conv_backward(stride: int, padding: Padding, residuals: tuple, cotangent: jax.Array):
     return lax.platform_dependent(
         *residuals,
         cotangent,
@@ -69,12 +69,21 @@ def _conv_backward(stride, padding, residuals, cotangent):
 _conv.defvjp(_conv_forward, _conv_backward)
 
 
-def _plain_backward(x, kernel, cotangent, stride, padding, by_kernel=kernel_gradient):
+def _plain_backward(
+    x: jax.Array,
+    kernel: jax.Array,
+    cotangent: jax.Array,
+    stride: int,
+    padding: Padding,
+    by_kernel: Callable[..., jax.Array] = kernel_gradient,
+):
     (dx,) = jax.linear_transpose(lambda x: plain(x, kernel, stride, padding), x)(cotangent)
     return dx, by_kernel(x, kernel, cotangent, stride, padding)
 
 
-def kernel_gradient_cudnn(x, kernel, cotangent, stride, padding):
+def kernel_gradient_cudnn(
+    x: jax.Array, kernel: jax.Array, cotangent: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
     """`kernel_gradient`, in the form that XLA gives to cuDNN's weight gradient.
 
     XLA takes it for a convolution, with every array transposed, where the cotangent is no larger
@@ -105,7 +114,7 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None = None) -> j
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _upsample_conv(x, kernel, form):
+def _upsample_conv(x: jax.Array, kernel: jax.Array, form: str | None):
     if form == "phases":
         return cpu.double(x, expand(kernel))
     if form == "transposed":
@@ -113,11 +122,11 @@ def _upsample_conv(x, kernel, form):
     return lax.platform_dependent(x, kernel, cpu=cpu.upsample, default=_transposed)
 
 
-def _upsample_conv_forward(x, kernel, form):
+def _upsample_conv_forward(x: jax.Array, kernel: jax.Array, form: str | None):
     return _upsample_conv(x, kernel, form), (x, kernel)
 
 
-def _upsample_conv_backward(form, residuals, cotangent):
+def _upsample_conv_backward(form: str | None, residuals: tuple, cotangent: jax.Array):
     return lax.platform_dependent(
         *residuals,
         cotangent,
@@ -130,14 +139,19 @@ def _upsample_conv_backward(form, residuals, cotangent):
 _upsample_conv.defvjp(_upsample_conv_forward, _upsample_conv_backward)
 
 
-def _transposed(x, kernel):
+def _transposed(x: jax.Array, kernel: jax.Array):
     # cuDNN's fast path wants the transpose of a convolution as XLA writes it, not lhs_dilation.
     b, h, w, _ = x.shape
     y = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, kernel.shape[3]), x.dtype)
     return jax.linear_transpose(lambda y: plain(y, expand(kernel), 2, HALVING), y)(x)[0]
 
 
-def _transposed_backward(x, kernel, cotangent, by_kernel=kernel_gradient):
+def _transposed_backward(
+    x: jax.Array,
+    kernel: jax.Array,
+    cotangent: jax.Array,
+    by_kernel: Callable[..., jax.Array] = kernel_gradient,
+):
     expanded, contract = jax.vjp(expand, kernel)
     dx = plain(cotangent, expanded, 2, HALVING)
     return dx, *contract(by_kernel(cotangent, expanded, x, 2, HALVING))

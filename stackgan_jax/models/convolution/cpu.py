@@ -4,9 +4,14 @@
 are `double`, down-blocks and the gradients of large up-blocks `halve`.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+# "SAME", "VALID", or ((top, bottom), (left, right)).
+Padding = str | Sequence[tuple[int, int]]
 
 HALVING = ((1, 1), (1, 1))  # The padding with which a 4x4 kernel of stride 2 halves an image.
 SAME3 = ((1, 1), (1, 1))
@@ -15,20 +20,22 @@ FOLD = 4  # Columns taken together where channels are few.
 SMALL = 32  # The largest image whose gradient is a matrix product.
 
 
-def plain(x, kernel, stride, padding):
+def plain(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """Convolution as XLA does it: x [b, h, w, c], kernel [kh, kw, c, o] → [b, h', w', o]."""
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
-def kernel_gradient(x, kernel, cotangent, stride, padding):
+def kernel_gradient(
+    x: jax.Array, kernel: jax.Array, cotangent: jax.Array, stride: int, padding: Padding
+) -> jax.Array:
     """The gradient of `plain` by its kernel; only the shape of `kernel` matters."""
     transpose = jax.linear_transpose(lambda k: plain(x, k, stride, padding), kernel)
     return transpose(cotangent)[0]
 
 
-def forward(x, kernel, stride, padding):
+def forward(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> jax.Array:
     """`plain`, in the fastest form for its shape."""
     if _is_product(x, kernel, stride, padding):
         return _product(x, kernel)
@@ -39,7 +46,9 @@ def forward(x, kernel, stride, padding):
     return plain(x, kernel, stride, padding)
 
 
-def backward(x, kernel, cotangent, stride, padding):
+def backward(
+    x: jax.Array, kernel: jax.Array, cotangent: jax.Array, stride: int, padding: Padding
+) -> tuple[jax.Array, jax.Array]:
     """The gradients of `plain` by x and kernel."""
     x, cotangent = _stored(x, cotangent)
     if _is_product(x, kernel, stride, padding):
@@ -53,7 +62,7 @@ def backward(x, kernel, cotangent, stride, padding):
     return transpose(cotangent)[0], dkernel
 
 
-def expand(kernel):
+def expand(kernel: jax.Array) -> jax.Array:
     """A 3x3 kernel convolved with a 2x2 box and turned: [3, 3, c, o] → [4, 4, o, c].
 
     Nearest x2 and that 3x3 convolution are `double` by it.
@@ -64,14 +73,16 @@ def expand(kernel):
     return jnp.swapaxes(kernel, 2, 3)
 
 
-def upsample(x, kernel):
+def upsample(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Nearest x2, then convolution: x [b, h, w, c], kernel [3, 3, c, o] → [b, 2h, 2w, o]."""
     if _is_small(x, kernel):
         return _upsample_by_product(x, kernel)
     return double(x, expand(kernel))
 
 
-def upsample_backward(x, kernel, cotangent):
+def upsample_backward(
+    x: jax.Array, kernel: jax.Array, cotangent: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """The gradients of `upsample` by x and kernel."""
     x, cotangent = _stored(x, cotangent)
     if _is_small(x, kernel):
@@ -81,37 +92,39 @@ def upsample_backward(x, kernel, cotangent):
     return halve(cotangent, expanded), dkernel
 
 
-def _stored(*arrays):
+def _stored(*arrays: jax.Array):
     """Keeps XLA from computing what leads to them anew in each of its slow transposing loops."""
     return lax.optimization_barrier(arrays)
 
 
-def _is_product(x, kernel, stride, padding):
+def _is_product(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding):
     """A 1x1 kernel, or one as large as the image: each output is one row times one matrix."""
     pointwise = kernel.shape[:2] == (1, 1) and stride == 1
     return not any(map(any, padding)) and (pointwise or kernel.shape[:2] == x.shape[1:3])
 
 
-def _is_halving(x, kernel, stride, padding):
+def _is_halving(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding):
     even = x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
     return even and kernel.shape[:2] == (4, 4) and stride == 2 and padding == HALVING
 
 
-def _is_thin(x, kernel, stride, padding):
+def _is_thin(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding):
     few = min(kernel.shape[2:]) <= FEW and x.shape[2] % FOLD == 0
     return few and kernel.shape[:2] == (3, 3) and stride == 1 and padding == SAME3
 
 
-def _product(x, kernel):
+def _product(x: jax.Array, kernel: jax.Array):
     b, h, w, c = x.shape
     kh, kw, _, o = kernel.shape
     y = x.reshape(-1, kh * kw * c) @ kernel.reshape(kh * kw * c, o)
     return y.reshape(b, h // kh, w // kw, o)
 
 
-def _fold_columns(x, kernel):
-    """A 3x3 convolution with FOLD columns as channels, which costs no copy; the zeros it adds to
-    the kernel are cheaper than convolving with few channels."""
+def _fold_columns(x: jax.Array, kernel: jax.Array):
+    """A 3x3 convolution with FOLD columns as channels, which costs no copy.
+
+    The zeros that it adds to the kernel are cheaper than convolving with few channels.
+    """
     b, h, w, c = x.shape
     o = kernel.shape[3]
     columns = [
@@ -122,7 +135,7 @@ def _fold_columns(x, kernel):
     return plain(x.reshape(b, h, w // FOLD, FOLD * c), folded, 1, SAME3).reshape(b, h, w, o)
 
 
-def halve(x, kernel):
+def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Stride 2: x [b, 2h, 2w, c], kernel [4, 4, c, o] → [b, h, w, o]."""
     c = x.shape[3]
     if c >= FEW:
@@ -137,13 +150,15 @@ def halve(x, kernel):
     )
 
 
-def _is_small(x, kernel):
+def _is_small(x: jax.Array, kernel: jax.Array):
     return 2 * max(x.shape[1:3]) <= SMALL and min(kernel.shape[2:]) > FEW
 
 
-def _upsample_by_product(x, kernel):
-    """`upsample` as a matrix product for each of the kernel's nine places, whose results are then
-    added where they belong: where images are small it is kernels that cost, and none is rewritten.
+def _upsample_by_product(x: jax.Array, kernel: jax.Array):
+    """`upsample` as a matrix product for each of the kernel's nine places.
+
+    The results are then added where they belong. Small images cost less than kernels, and this form
+    rewrites no kernel.
     """
     b, h, w, c = x.shape
     places = kernel.reshape(9, c, -1)
@@ -154,7 +169,7 @@ def _upsample_by_product(x, kernel):
     return jnp.stack([jnp.stack(each, 3) for each in columns], 2).reshape(b, 2 * h, 2 * w, -1)
 
 
-def _spread(z, axis):
+def _spread(z: jax.Array, axis: int):
     """The two outputs of each input along an axis, of what three neighbours give: z [3, …].
 
     Output 2i sees input i - 1 once and input i twice, output 2i + 1 input i twice and i + 1 once;
@@ -164,7 +179,7 @@ def _spread(z, axis):
     return _moved(before, axis, 1) + here + after, before + here + _moved(after, axis, -1)
 
 
-def double(y, kernel):
+def double(y: jax.Array, kernel: jax.Array) -> jax.Array:
     """The transpose of `halve`: y [b, h, w, o], kernel [4, 4, c, o] → [b, 2h, 2w, c]."""
     b, h, w, o = y.shape
     c = kernel.shape[2]
@@ -179,7 +194,7 @@ def double(y, kernel):
     return jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, c)
 
 
-def _double_by_product(y, kernel):
+def _double_by_product(y: jax.Array, kernel: jax.Array):
     """`double` as a matrix product that needs no transposed kernel, its 4x4 blocks then added."""
     b, h, w, o = y.shape
     c = kernel.shape[2]
@@ -188,14 +203,14 @@ def _double_by_product(y, kernel):
     return z.reshape(b, 2 * h, 2 * w, c)
 
 
-def _overlap(z, axis, taps):
+def _overlap(z: jax.Array, axis: int, taps: int):
     """Adds blocks of 4 that begin at every other place: axes `axis` [n], `taps` [4] → [n], [2]."""
     first, second, third, fourth = jnp.moveaxis(z, taps, 0)
     early, late = second + _moved(fourth, axis, 1), third + _moved(first, axis, -1)
     return jnp.stack([early, late], axis + 1)
 
 
-def _moved(a, axis, by):
+def _moved(a: jax.Array, axis: int, by: int):
     """`a` with everything one place on along an axis (`by` 1) or back (-1), zeros moving in."""
     pad = [(0, 0, 0)] * a.ndim
     pad[axis] = (by, -by, 0)

@@ -1,4 +1,4 @@
-"""Metrics of features: torch-fidelity's numbers, what must be 0 or 1, too few pictures."""
+"""The formulas of the metrics: torch-fidelity's numbers, exact values, too few pictures."""
 
 import warnings
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from stackgan_jax.evaluation import metrics
+from stackgan_jax.evaluation import caption_matching, feature_scores
 from stackgan_jax.runtime.errors import UserError
 
 DATA = Path(__file__).parents[1] / "data"
@@ -20,16 +20,25 @@ def golden():
         return dict(archive)
 
 
+def precision_recall(real, generated):
+    return (
+        feature_scores.share_within(generated, real),
+        feature_scores.share_within(real, generated),
+    )
+
+
 def fid(a, b):
-    return metrics.frechet_distance(metrics.Moments.of(a), metrics.Moments.of(b))
+    return feature_scores.frechet_distance(
+        feature_scores.Moments.of(a), feature_scores.Moments.of(b)
+    )
 
 
-def test_torch_fidelitys_numbers(golden):
+def test_scores_equal_torch_fidelity(golden):
     a, b = golden["features_a"], golden["features_b"]
     assert fid(a, b) == pytest.approx(float(golden["fid"]), rel=1e-6)
-    found = metrics.kernel_distance(a, b, subsets=50, subset_size=100, seed=2020)
+    found = feature_scores.kernel_distance(a, b, subsets=50, subset_size=100, seed=2020)
     assert found == pytest.approx((float(golden["kid_mean"]), float(golden["kid_std"])), rel=1e-6)
-    found = metrics.inception_score(golden["logits"], splits=10, seed=2020)
+    found = feature_scores.inception_score(golden["logits"], splits=10, seed=2020)
     assert found == pytest.approx((float(golden["isc_mean"]), float(golden["isc_std"])), rel=1e-6)
 
 
@@ -37,9 +46,9 @@ def test_torch_fidelitys_numbers(golden):
 @hypothesis.given(
     st.integers(0, 1000), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(-50, 50)
 )
-def test_moments_in_parts_are_those_of_the_whole(seed, sizes, offset):
+def test_moments_of_parts_equal_those_of_the_whole(seed, sizes, offset):
     features = np.random.default_rng(seed).normal(offset, 2, (sum(sizes) + 1, 5))
-    moments = metrics.Moments.of(features[:1])
+    moments = feature_scores.Moments.of(features[:1])
     for part in np.split(features[1:], np.cumsum(sizes)[:-1]):
         moments.add(part)
     np.testing.assert_allclose(moments.mean, features.mean(axis=0), rtol=1e-10, atol=1e-12)
@@ -47,7 +56,7 @@ def test_moments_in_parts_are_those_of_the_whole(seed, sizes, offset):
     np.testing.assert_allclose(moments.covariance, expected, rtol=1e-8, atol=1e-9)
 
 
-def test_fewer_pictures_than_dimensions_are_warned_of():
+def test_fewer_pictures_than_dimensions_give_a_warning():
     features = np.random.default_rng(0).normal(size=(65, 64))
     with pytest.warns(UserWarning, match="64 pictures can't span 64 dimensions"):
         fid(features, features[:64])
@@ -61,7 +70,7 @@ def test_fewer_pictures_than_dimensions_are_warned_of():
 def test_distance_of_a_set_to_itself_is_zero(count):
     features = np.random.default_rng(0).normal(size=(count, 64)).astype(np.float32)
     assert fid(features, features) < 1e-8
-    assert metrics.precision_recall(features, features) == (1, 1)
+    assert precision_recall(features, features) == (1, 1)
 
 
 @pytest.mark.filterwarnings("ignore:.*can't span")
@@ -76,19 +85,19 @@ def test_distance_without_full_rank_is_exact():
     assert fid(a, b) == pytest.approx(expected, rel=1e-9)
 
 
-def test_distance_of_gaussians_is_the_formulas():
+def test_distance_of_gaussians_equals_the_formula():
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(2, 40_000, 3)) * [[[1, 2, 3]], [[2, 2, 1]]] + [[[0, 0, 0]], [[1, 0, 0]]]
     assert fid(a, b) == pytest.approx(1 + 1 + 0 + 4, rel=0.03)
 
 
-def test_precision_and_recall_tell_quality_from_variety():
+def test_precision_measures_quality_and_recall_variety():
     rng = np.random.default_rng(3)
     real = np.concatenate([rng.normal(c, 0.5, (200, 8)) for c in (-10, 10)])
     half = rng.normal(10, 0.5, (200, 8))  # realistic, one mode missing
-    precision, recall = metrics.precision_recall(real, half)
+    precision, recall = precision_recall(real, half)
     assert precision > 0.8 and recall < 0.55
-    precision, recall = metrics.precision_recall(real, np.concatenate([real, real + 100]))
+    precision, recall = precision_recall(real, np.concatenate([real, real + 100]))
     assert precision == pytest.approx(0.5) and recall == 1
 
 
@@ -96,33 +105,42 @@ def test_r_precision_by_known_embeddings():
     rng = np.random.default_rng(4)
     captions = rng.normal(size=(300, 16))
     labels = np.arange(300) // 3
-    right = metrics.r_precision(3 * captions, captions, labels)
+    right = caption_matching.r_precision(3 * captions, captions, labels)
     assert right == 1
-    shuffled = metrics.r_precision(captions, np.roll(captions, 3, axis=0), labels)
+    shuffled = caption_matching.r_precision(captions, np.roll(captions, 3, axis=0), labels)
     assert shuffled < 0.05
     same = np.ones((300, 16))  # everything ties: chance, not luck
-    assert metrics.r_precision(same, same, labels) == pytest.approx(0.01)
-    assert metrics.retrieval(captions, captions) == {"caption_to_image": 1, "image_to_caption": 1}
-    again = metrics.r_precision(captions + 2, captions, labels, seed=5)
-    assert again == metrics.r_precision(captions + 2, captions, labels, seed=5)
+    assert caption_matching.r_precision(same, same, labels) == pytest.approx(0.01)
+    assert caption_matching.retrieval(captions, captions) == {
+        "caption_to_image": 1,
+        "image_to_caption": 1,
+    }
+    again = caption_matching.r_precision(captions + 2, captions, labels, seed=5)
+    assert again == caption_matching.r_precision(captions + 2, captions, labels, seed=5)
 
 
-def test_too_few_pictures_get_one_sentence():
+def test_too_few_pictures_are_rejected_in_one_sentence():
     few = np.random.default_rng(0).normal(size=(9, 4))
     for call, sentence in [
         (lambda: fid(few, few[:1]), "at least 2 pictures, not 1"),
-        (lambda: metrics.kernel_distance(few, few), "subsets of 1,000 pictures and one side has 9"),
-        (lambda: metrics.inception_score(few), "needs at least 20 pictures, not 9"),
-        (lambda: metrics.precision_recall(few[:3], few), "more than 3 pictures on both"),
-        (lambda: metrics.r_precision(few, few, np.zeros(9, int)), "99 captions of other classes"),
+        (
+            lambda: feature_scores.kernel_distance(few, few),
+            "subsets of 1,000 pictures and one side has 9",
+        ),
+        (lambda: feature_scores.inception_score(few), "needs at least 20 pictures, not 9"),
+        (lambda: feature_scores.share_within(few[:3], few), "more than 3 pictures on both"),
+        (
+            lambda: caption_matching.r_precision(few, few, np.zeros(9, int)),
+            "99 captions of other classes",
+        ),
         (lambda: fid(few, few[:, :2]), "4 and of 2 numbers can't be compared"),
     ]:
         with pytest.raises(UserError, match=sentence):
             call()
 
 
-def test_features_that_are_no_numbers_are_refused():
+def test_features_that_are_not_finite_are_rejected():
     features = np.ones((5, 3))
     features[2, 1] = np.nan
     with pytest.raises(UserError, match=r"1 of 5 pictures are not finite \(the first is picture 2"):
-        metrics.Moments.of(features)
+        feature_scores.Moments.of(features)

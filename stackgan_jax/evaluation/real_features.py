@@ -1,0 +1,63 @@
+"""The features of real pictures: read once, then kept on disk."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from zipfile import BadZipFile
+
+import jax
+import numpy as np
+
+from stackgan_jax.evaluation.readers import Features, Reader, blocks, read_all
+from stackgan_jax.runtime import files, mesh
+
+_FORMAT = 1  # of the files; another number when the numbers of a reader change
+
+
+def real_features(
+    reader: Reader, images: np.ndarray, folder: Path, progress: Callable[[int], None]
+) -> Features:
+    """Reads real pictures like `readers.read_all`, or loads what was read before from `folder`.
+
+    A file's name depends on the content of the pictures, the network, its weights, the resize and
+    the precision. After a change of any of them the pictures are read again.
+
+    Args:
+        reader: the network.
+        images: uint8 `[n, s, s, 3]`.
+        folder: where the features are kept. It is created if it is missing.
+        progress: called with the number of pictures read so far.
+    """
+    path = folder / f"features-{_key(reader, images)}.npz"
+    if jax.process_index() == 0 and _load(path) is None:
+        _save(path, read_all(reader, images, progress))
+    mesh.wait_for_all_processes(f"read {path}")
+    kept = _load(path)
+    return read_all(reader, images, progress) if kept is None else kept
+
+
+def _key(reader: Reader, images: np.ndarray) -> str:
+    # The name of the weights' file doesn't matter; the content does.
+    stamp = {name: value for name, value in reader.stamp.items() if name != "weights"}
+    digest = hashlib.sha256(json.dumps([_FORMAT, images.shape, stamp]).encode())
+    for block in blocks(images):
+        digest.update(block.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _load(path: Path) -> Features | None:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return dict(archive)
+    except (OSError, ValueError, EOFError, BadZipFile):  # missing or damaged
+        return None
+
+
+def _save(path: Path, features: Features) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(path) as partial, partial.open("wb") as file:
+            np.savez(file, **features)
+    except OSError as error:
+        print(f"The features of the real pictures can't be kept: {error}.", flush=True)

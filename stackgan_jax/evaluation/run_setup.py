@@ -1,0 +1,96 @@
+"""Opens everything that the evaluation of a run needs: data, readers, captions."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from stackgan_jax import text
+from stackgan_jax.data import augment, input_pipeline, preparation
+from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.evaluation import inception_weights
+from stackgan_jax.evaluation.evidence import Captions
+from stackgan_jax.evaluation.protocols import Protocol
+from stackgan_jax.evaluation.readers import AttributeReader, InceptionReader, JointReader, Reader
+from stackgan_jax.evaluation.runs import Evaluation
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text import scorer
+
+
+def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluation:
+    """Opens everything that the evaluation of a run needs.
+
+    Args:
+        config: of the run.
+        directory: of the run.
+        protocol: how to evaluate.
+
+    Raises:
+        UserError: for a missing encoder, the weights of another Inception, or no network at all
+            to read pictures with.
+    """
+    size = config.discriminator.size
+    load = functools.partial(input_pipeline.load, config.data)
+    test = load("test", augment.load_size(size))
+    readers, left_out = _find_readers(directory, protocol)
+    if protocol.attributes and test.attributes:
+        # Imported here: only synthetic birds have attributes.
+        from stackgan_jax.evaluation import attribute_accuracy
+
+        judge = attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
+        readers.append(AttributeReader(judge))
+    if not readers:
+        raise UserError(" ".join(str(error) for error in left_out.values()))
+    joint = next((reader for reader in readers if isinstance(reader, JointReader)), None)
+    captions, embeddings = _choose_captions(test, directory, protocol, joint)
+    return Evaluation(
+        protocol=protocol,
+        directory=directory,
+        data=_described(config, test),
+        test=test,
+        size=size,
+        readers=readers,
+        captions=captions,
+        embeddings=embeddings,
+        left_out=left_out,
+    )
+
+
+def _find_readers(directory: Path, protocol: Protocol) -> tuple[list[Reader], dict[str, UserError]]:
+    """The readers that need no data, and for each missing one a metric and the reason."""
+    readers: list[Reader] = []
+    left_out = {}
+    if protocol.inception:
+        readers.append(InceptionReader.of(protocol))
+    else:
+        left_out["fid"] = UserError(f"{inception_weights.HOW_TO_GET}.")
+    try:
+        readers.append(JointReader(scorer.load(directory)))
+    except UserError as error:
+        left_out["r_precision"] = error
+    return readers, left_out
+
+
+def _described(config: ConfigDict, test: Split) -> str:
+    """The data with their fingerprint, and how the pictures are cropped."""
+    known = preparation.facts(test.directory)
+    cut = f"crop {config.data.crop}, middle of {test.images.shape[1]}"
+    return f"{known['source']} ({known['fingerprint'][:16]}), {cut}"
+
+
+def _choose_captions(
+    test: Split, directory: Path, protocol: Protocol, joint: JointReader | None
+) -> tuple[Captions, np.ndarray]:
+    """Chooses one caption for each picture; the test images take turns in a random order."""
+    rng = np.random.default_rng((protocol.seed, 3))
+    chosen = np.resize(rng.permutation(len(test)), protocol.images)
+    places = np.array([rng.integers(len(test.captions[image])) for image in chosen])
+    sentences = [test.captions[image][place] for image, place in zip(chosen, places, strict=True)]
+    known = input_pipeline.embed_captions(test, text.load_encoder(directory))
+    embeddings = np.asarray(known.flat[known.offsets[chosen] + places], np.float32)
+    matching = None
+    if joint is not None:
+        unique, back = np.unique(sentences, return_inverse=True)
+        matching = joint.scorer.embed_captions([str(sentence) for sentence in unique])[back]
+    return Captions(sentences, chosen, test.labels[chosen], matching), embeddings
