@@ -131,12 +131,12 @@ def find_run(workdir: Path) -> tuple[Path, ConfigDict]:
     if not path.is_file():
         raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
     config = configuration.read(path)
-    if "kind" not in config:
-        return find_run(workdir / configuration.stages(config)[-1].kind)
+    if trainings := "kind" not in config and configuration.stages(config):
+        return find_run(workdir / trainings[-1].kind)
     if not configuration.is_stage(config):
         raise UserError(
-            f"{workdir} is a {config.kind} run, which draws no pictures; give the workdir of a "
-            "stage, or of a quickstart."
+            f"{workdir} is a {config.get('kind', 'quickstart without stages')} run, which draws no "
+            "pictures; give the workdir of a stage, or of a quickstart."
         )
     return workdir, config
 

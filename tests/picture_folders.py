@@ -8,7 +8,6 @@ from pathlib import Path
 from PIL import Image
 
 from stackgan_jax.data import input_pipeline, registry
-from stackgan_jax.runtime import configuration
 
 
 def picture(number=0, kind="PNG", size=(8, 8)):
@@ -31,7 +30,7 @@ def write_files(folder, files):
 
 def data_config(folder, **changes):
     """`config.data` for a folder."""
-    config = configuration.data_set("folder")
+    config = registry.config("folder")
     config.update(path=str(folder), dir=str(Path(folder).parent / "cache"), max_damaged=0.99)
     config.update(changes)
     return config

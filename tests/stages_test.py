@@ -20,14 +20,14 @@ def counting(config, workdir, devices):
     """The learner of a training that counts its steps."""
 
     def step(state, batch):
-        return state + 1, {"loss": state.astype(float)}
+        return {"count": state["count"] + 1}, {"loss": state["count"].astype(float)}
 
     return Learner(
-        init=lambda key: jax.numpy.zeros((), int),
+        init=lambda key: {"count": jax.numpy.zeros((), int)},
         step=step,
         batches=lambda start, stop: ({} for _ in range(start, stop)),
         parameters=lambda state: {},
-        finish=lambda state: (workdir / "count").write_text(str(int(state))),
+        finish=lambda state: (workdir / "count").write_text(str(state["count"])),
     )
 
 

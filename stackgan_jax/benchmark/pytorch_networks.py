@@ -173,7 +173,7 @@ class Discriminator(nn.Module):
         """The encoder's layers and the width of its output."""
         times, residual = f["size"].bit_length() - 3, f["residual"]
         linear = {times - 2} if f.get("linear_before_last") else set()
-        stage2 = "reduce_kernel" in f
+        stage2 = f["reduce_kernel"] > 0
         linear |= {times - 1} if residual and not stage2 else set()
         layers, inputs = [], 3
         for i in range(times):

@@ -53,8 +53,8 @@ def find_config(path: str | Path) -> Path:
     shipped = _shipped()
     if path.parent in (Path("configs"), Path()) and (shipped / path.name).is_file():
         return shipped / path.name
-    folder = path.parent if any(path.parent.glob("*.py")) else shipped
-    known = ", ".join(sorted(str(file) for file in folder.glob("*.py"))) or "none"
+    own = path.parent != Path() and any(path.parent.glob("*.py"))
+    known = ", ".join(sorted(map(str, (path.parent if own else shipped).glob("*.py"))))
     raise UserError(f"There is no config file {path}; choose from {known}.")
 
 

@@ -115,7 +115,7 @@ def gradient_squares(score: Score, image: jax.Array, condition: jax.Array) -> ja
 def r1(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
     """Half the mean squared gradient at real pairs (R1; Mescheder et al. 2018, eq. 9).
 
-    It is taken by the image and the condition, as the discriminator judges pairs.
+    The gradient is by the image and the condition, because the discriminator scores pairs.
     """
     return 0.5 * jnp.mean(gradient_squares(score, image, condition))
 

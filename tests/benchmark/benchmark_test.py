@@ -123,7 +123,7 @@ def test_more_gpus_than_one_machine_has_must_fill_machines(count):
 
 
 def test_a_config_that_is_not_of_a_stage_is_rejected():
-    with pytest.raises(UserError, match="stage1 or stage2, not 'text_encoder'"):
+    with pytest.raises(UserError, match="one stage, not a config of kind 'text_encoder'"):
         subject_of("text_encoder")
     with pytest.raises(UserError, match="not 'several at once'"):
         subject_of("quickstart")

@@ -20,7 +20,7 @@ def test_whole_classes_are_held_out_if_there_are_many(folder):
     assert not classes["train"] & classes["test"] and len(classes["test"]) == 2
     by_caption = by_name(folder, classes="captions")
     assert len({record.label for _, record in by_caption.values()}) == 100
-    with pytest.raises(UserError, match="no share between 0 and 1"):
+    with pytest.raises(UserError, match="not a number between 0 and 1"):
         by_name(folder, test_fraction=1.5)
     with pytest.raises(UserError, match="'some'; choose from auto, given, captions"):
         by_name(folder, classes="some")

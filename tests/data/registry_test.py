@@ -13,6 +13,7 @@ from stackgan_jax.data import batches, input_pipeline, registry
 from stackgan_jax.data.published_sets import flowers
 from stackgan_jax.data.records import Record, Source
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import encoder_learner
 from stackgan_jax.training.loop import train
 
 COMMON = {"name", "builder_config", "crop", "path", "dir", "max_damaged", "residency"}
@@ -157,7 +158,7 @@ def test_a_data_set_registered_from_outside_is_prepared_and_trained_on(
     config = small_config("text_encoder", steps=2)
     with config.unlocked():
         config.data = data
-    train(config, tmp_path / "run")
+    train(config, tmp_path / "run", encoder_learner.create)
     assert (tmp_path / "run" / input_pipeline.DATA).exists()
 
 

@@ -11,6 +11,7 @@ from stackgan_jax import sample
 from stackgan_jax.data import input_pipeline, registry
 from stackgan_jax.data.published_sets import stackgan_files
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.stages import STAGES
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.training.loop import train
 
@@ -95,7 +96,7 @@ def test_training_on_the_pickles_and_sampling_from_their_embeddings(
     }.items():
         config = small_config(kind, **changes)
         config.data = data
-        train(config, tmp_path / kind)
+        train(config, tmp_path / kind, STAGES[kind])
     drawn_from = []
     draw = sample.Sampler.draw
 

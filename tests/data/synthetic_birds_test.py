@@ -121,7 +121,7 @@ def test_unknown_names_and_unwritable_folders_raise_user_errors(tmp_path):
         registry.builder("synthetic_birds", "huge", tmp_path)
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(UserError, match=r"Cannot write the data set to .*file.*directory"):
+    with pytest.raises(UserError, match=r"Cannot write the data set to .*file.*choose another"):
         registry.builder("synthetic_birds", "tiny", file)
 
 

@@ -49,9 +49,11 @@ def trainings(monkeypatch, accuracy):
 @pytest.fixture
 def quickstart(runs, tmp_path):
     """A quickstart's folder of the trained runs."""
+    config = ConfigDict({"name": "quickstart"})
     for kind in ("text_encoder", "stage1", "stage2"):
         shutil.copytree(runs / kind, tmp_path / "quick" / kind)
-    configuration.write(tmp_path / "quick" / "config.json", ConfigDict({"name": "quickstart"}))
+        config[kind] = configuration.read(runs / kind / "config.json")
+    configuration.write(tmp_path / "quick" / "config.json", config)
     return tmp_path / "quick"
 
 

@@ -1,4 +1,4 @@
-"""Configs: every file builds its networks; runs of different configs are told apart."""
+"""Configs: every file builds its networks; runs of different configs are distinguished."""
 
 from pathlib import Path
 

@@ -18,6 +18,7 @@ from stackgan_jax import text
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
 from stackgan_jax.text.encoders import ENCODERS, Encoder, sentence_transformer, trained
+from stackgan_jax.training import encoder_learner
 from stackgan_jax.training.loop import train
 
 
@@ -40,7 +41,8 @@ def test_an_encoder_from_outside_the_package_is_trained_saved_and_scores_picture
     small_config, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(ENCODERS, LetterCounts.name, LetterCounts)
-    train(small_config("text_encoder", encoder="letter_counts", steps=2), tmp_path / "run")
+    config = small_config("text_encoder", encoder="letter_counts", steps=2)
+    train(config, tmp_path / "run", encoder_learner.create)
     embeddings = text.embed(tmp_path / "run", ["a red bird", "bad rider"])
     assert embeddings.shape == (2, 26) and np.array_equal(*embeddings)
     loaded = scorer.load(tmp_path / "run")

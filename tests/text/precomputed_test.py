@@ -11,6 +11,7 @@ from stackgan_jax.data import input_pipeline
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import embedding_files
 from stackgan_jax.text.encoders import ENCODERS
+from stackgan_jax.training import encoder_learner, gan_learner
 from stackgan_jax.training.loop import train
 
 
@@ -119,10 +120,10 @@ def test_a_stage1_trains_on_embeddings_of_a_file_and_draws(small_config, tmp_pat
     path = tmp_path / "mine.npz"
     np.savez(path, embeddings=rows(captions, 24), captions=np.array(captions))
     config.embeddings = str(path)
-    train(config, tmp_path / "encoder")
+    train(config, tmp_path / "encoder", encoder_learner.create)
     path.unlink()  # The run keeps its own copy.
     config = small_config("stage1", text_encoder=str(tmp_path / "encoder"), steps=2)
-    train(config, tmp_path / "stage1")
+    train(config, tmp_path / "stage1", gan_learner.create)
     embedding = text.embed(tmp_path / "stage1", captions[:2])
     assert sample.generate(tmp_path / "stage1", embedding)["stage1"].shape == (2, 16, 16, 3)
     with pytest.raises(UserError, match=r"shape \[2, 16\], but .* takes \[2, 24\]"):

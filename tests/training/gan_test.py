@@ -13,7 +13,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from stackgan_jax.models import convolution, stage1, stage2
 from stackgan_jax.models.discriminator import Discriminator
 from stackgan_jax.models.layers import LayerOptions
-from stackgan_jax.training import gan
+from stackgan_jax.training import gan, objectives
 
 KEY = jax.random.key(0)
 TEXT = 12
@@ -304,9 +304,32 @@ def test_stage2_starts_from_a_given_stage1():
     assert same(state.priors, priors)
 
 
-def test_unknown_mismatch_rule_is_named():
-    with pytest.raises(ValueError, match="'shuffled'; choose from other_class_image"):
-        dataclasses.replace(STAGE1, mismatch="shuffled")
+@pytest.mark.parametrize(
+    ("field", "name", "choices"),
+    [
+        ("mismatch", "shuffled", "other_class_image"),
+        ("adversarial", "wasserstein", "published, hinge"),
+        ("penalty", "r9", "r1, matching_aware"),
+        ("weights", FrozenDict({"sharpness": 1.0}), "kl, matching"),
+    ],
+)
+def test_unknown_names_are_rejected_with_the_choices(field, name, choices):
+    with pytest.raises(ValueError, match=f"Unknown .*; choose from {choices}"):
+        dataclasses.replace(STAGE1, **{field: name})
+
+
+def test_a_term_and_a_loss_from_outside_the_package_are_used(monkeypatch):
+    monkeypatch.setitem(objectives.TERMS, "darkness", lambda drawing: drawing.image.mean())
+    square = lambda logits: jnp.mean(logits**2)
+    least = objectives.AdversarialLoss(real=square, fake=square, generator=square)
+    monkeypatch.setitem(objectives.ADVERSARIAL_LOSSES, "square", least)
+    weights = FrozenDict({"kl": 2.0, "darkness": 1e6})
+    game = dataclasses.replace(STAGE1, adversarial="square", weights=weights)
+    after, metrics = compiled(game.step)(initial("stage1"), batch(), KEY)
+    assert metrics.keys() == METRICS | {"darkness"}
+    noise = STAGE1.noise(jax.random.key(5), 8)
+    draw = compiled(lambda state: game.generate(state, batch()["embedding"], noise, use_ema=False))
+    assert draw(after)["stage1"].mean() < draw(initial("stage1"))["stage1"].mean()
 
 
 def test_sizes_that_do_not_fit_are_named():

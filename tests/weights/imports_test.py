@@ -20,7 +20,7 @@ from stackgan_jax import sample, text
 from stackgan_jax.models.char_cnn_rnn import PUBLISHED
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import loop
+from stackgan_jax.training import gan_learner, loop
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.weights import recognition
 
@@ -107,7 +107,7 @@ def test_stage2_trains_from_an_imported_stage1(tmp_path, small_config):
     config = small_config("stage2", text_encoder=str(stage1), stage1=str(stage1), steps=3)
     config.discriminator.size = 256
     config.training.z_features = 10
-    state = loop.train(config, tmp_path / "stage2")
+    state = loop.train(config, tmp_path / "stage2", gan_learner.create)
     assert state.step == 3
     imported = Checkpoints(stage1 / "checkpoints").restore_part(("ema",))["ema"]["params"]
     assert jax.tree.all(jax.tree.map(np.array_equal, state.priors[0]["params"], imported))
