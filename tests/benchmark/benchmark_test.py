@@ -125,7 +125,7 @@ def test_more_gpus_than_one_machine_has_must_fill_machines(count):
 def test_a_config_that_is_not_of_a_stage_is_rejected():
     with pytest.raises(UserError, match="one stage, not a config of kind 'text_encoder'"):
         subject_of("text_encoder")
-    with pytest.raises(UserError, match="not 'several at once'"):
+    with pytest.raises(UserError, match="not a config of kind 'several at once'"):
         subject_of("quickstart")
 
 
