@@ -71,6 +71,11 @@ class Peer:
 def description(subject: Subject) -> dict[str, Any]:
     """Returns what PyTorch needs to build the same networks, as values for JSON."""
     config = json.loads(subject.config.to_json_best_effort())
+    if len(subject.game.priors) > 1:
+        raise UserError(
+            f"--peer=pytorch has the two published stages, not {config['kind']}; give "
+            "--config=configs/stage1.py or configs/stage2.py."
+        )
     prior = subject.game.priors[0] if subject.game.priors else None
     return {
         "kind": config["kind"],
