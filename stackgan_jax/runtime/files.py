@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,11 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     A folder that already exists at `path` is replaced. If the block raises, `path` stays as it was
     and the temporary folder is removed. Missing parent folders are created.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    # Not of tempfile.mkdtemp, whose folders only their owner can read.
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    partial.mkdir(parents=True)
     try:
         yield partial
-        partial.chmod(0o755)
         if path.exists():
             replaced = partial.with_name(partial.name + "-replaced")
             os.rename(path, replaced)
