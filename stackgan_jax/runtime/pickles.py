@@ -7,8 +7,9 @@ other name ends the reading before anything is imported or called.
 
 import pickle
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from stackgan_jax.runtime.errors import UserError
 _NUMBERS = re.compile(r"[biuf][1248]")
 
 
-class _NotAdmitted(Exception):
+class NotAdmitted(Exception):
     """The pickle contains or asks for something besides arrays, lists, strings and numbers."""
 
 
@@ -37,8 +38,8 @@ def read(path: str | Path) -> Any:
     """
     try:
         with open(path, "rb") as file:
-            return _plain(_Reader(file, encoding="bytes").load())
-    except _NotAdmitted as found:
+            return _plain(Reader(file, _ADMITTED, encoding="bytes").load())
+    except NotAdmitted as found:
         raise UserError(
             f"{path} was not read: {found}, and only arrays, lists, strings and numbers are "
             "allowed. Nothing in it was run."
@@ -52,19 +53,28 @@ def read(path: str | Path) -> Any:
         ) from error
 
 
-class _Reader(pickle._Unpickler):
+class Reader(pickle._Unpickler):
     """Finds the admitted names only; `persistent_load` still raises, as in the base class.
 
     The base class is the unpickler written in Python: the one in C allocates as much memory as a
     damaged file asks for.
+
+    Args:
+        file: the pickle.
+        admitted: "module.name" → the object that stands for it.
+        encoding: of Python 2's strings, or "bytes".
     """
 
+    def __init__(self, file: IO[bytes], admitted: Mapping[str, Any], encoding: str) -> None:
+        super().__init__(file, encoding=encoding)
+        self._admitted = admitted
+
     def find_class(self, module: str, name: str) -> Any:
-        """Returns the object that stands for the name, or raises `_NotAdmitted`."""
+        """Returns the object that stands for the name, or raises `NotAdmitted`."""
         name = f"{module}.{name}"
-        if name not in _ADMITTED:
-            raise _NotAdmitted(f"it asks for {name[:80]}")
-        return _ADMITTED[name]
+        if name not in self._admitted:
+            raise NotAdmitted(f"it asks for {name[:80]}")
+        return self._admitted[name]
 
 
 class _Type:
@@ -74,13 +84,13 @@ class _Type:
 
     def __init__(self, code: str) -> None:
         if not _NUMBERS.fullmatch(code):
-            raise _NotAdmitted(f"it holds an array of type {code[:20]!r}")
+            raise NotAdmitted(f"it holds an array of type {code[:20]!r}")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
         _, order, *structure = state[:5]
         if any(part is not None for part in structure):
-            raise _NotAdmitted("it holds a structured array")
+            raise NotAdmitted("it holds a structured array")
         self.dtype = self.dtype.newbyteorder(_text(order))
 
 
@@ -94,34 +104,34 @@ class _Array:
         self.array = _array(data, kind, shape, "F" if by_columns else "C")
 
 
-class _Name:
+class Name:
     """Stands for an admitted name; the pickle cannot set attributes of it."""
 
     __slots__ = ()
 
 
-class _NewArray(_Name):
+class _NewArray(Name):
     """Stands for `numpy.core.multiarray._reconstruct`."""
 
     def __call__(self, *_: Any) -> _Array:
         return _Array()
 
 
-class _NewType(_Name):
+class _NewType(Name):
     """Stands for `numpy.dtype`."""
 
     def __call__(self, code: str | bytes, *_: Any) -> _Type:
         return _Type(_text(code))
 
 
-class _NewScalar(_Name):
+class _NewScalar(Name):
     """Stands for `numpy.core.multiarray.scalar`."""
 
     def __call__(self, kind: _Type, data: str | bytes) -> int | float | bool:
         return _array(data, kind, (), "C").item()
 
 
-class _FromBuffer(_Name):
+class _FromBuffer(Name):
     """Stands for `numpy.core.numeric._frombuffer`, which protocol 5 uses."""
 
     def __call__(self, data: bytes, kind: _Type, shape: tuple, order: str) -> _Array:
@@ -130,14 +140,14 @@ class _FromBuffer(_Name):
         return made
 
 
-class _Encode(_Name):
+class _Encode(Name):
     """Stands for `_codecs.encode`, with which Python 3 writes bytes for Python 2."""
 
     def __call__(self, text: str, encoding: str) -> bytes:
         return _bytes(text)
 
 
-class _EmptyBytes(_Name):
+class _EmptyBytes(Name):
     """Stands for `bytes`, with which Python 3 writes empty bytes for Python 2."""
 
     def __call__(self) -> bytes:
@@ -145,7 +155,7 @@ class _EmptyBytes(_Name):
 
 
 _ADMITTED = {
-    "numpy.ndarray": _Name(),  # An argument of `_reconstruct` that is not needed.
+    "numpy.ndarray": Name(),  # An argument of `_reconstruct` that is not needed.
     "numpy.dtype": _NewType(),
     "_codecs.encode": _Encode(),
     "__builtin__.bytes": _EmptyBytes(),
@@ -179,7 +189,7 @@ def _text(data: str | bytes) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Replaces `_Array`s by their arrays; raises `_NotAdmitted` for other objects."""
+    """Replaces `_Array`s by their arrays; raises `NotAdmitted` for other objects."""
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, _Array):
@@ -188,4 +198,4 @@ def _plain(value: Any) -> Any:
         return _text(value)
     if isinstance(value, bool | int | float):
         return value
-    raise _NotAdmitted(f"it holds a {type(value).__name__.lstrip('_')}")
+    raise NotAdmitted(f"it holds a {type(value).__name__.lstrip('_')}")
