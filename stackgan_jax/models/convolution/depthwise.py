@@ -103,29 +103,61 @@ def shifted(x: jax.Array, kernel: jax.Array, stride: int, padding: Padding) -> j
         for n, pads in zip(x.shape[1:3], padding, strict=True)
     )
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    return _sum_of_shifts(x, kernel, rows, columns, stride)
-
-
-def _sum_of_shifts(x: jax.Array, kernel: jax.Array, rows: int, columns: int, stride: int):
+    rows, columns = (rows - 1) * stride + 1, (columns - 1) * stride + 1
     return sum(
-        x[:, i : i + (rows - 1) * stride + 1 : stride, j : j + (columns - 1) * stride + 1 : stride]
-        * kernel[i, j]
-        for i in range(kernel.shape[0])
-        for j in range(kernel.shape[1])
+        x[:, i : i + rows : stride, j : j + columns : stride] * kernel[i, j]
+        for i in range(len(kernel))
+        for j in range(len(kernel))
     )
 
 
 def shifted_transpose(
     y: jax.Array, kernel: jax.Array, size: tuple[int, int], stride: int, padding: Padding
 ) -> jax.Array:
-    """The transpose of `shifted` by its image, of the given size, as a sum of shifted images."""
-    spread = [(0, 0, 0)]
-    for n, m, (before, _) in zip(size, y.shape[1:3], padding, strict=True):
-        low = len(kernel) - 1 - before
-        between = (m - 1) * stride + 1
-        spread.append((low, n + len(kernel) - 1 - low - between, stride - 1))
-    y = lax.pad(y, jnp.zeros((), y.dtype), [*spread, (0, 0, 0)])
-    return _sum_of_shifts(y, kernel[::-1, ::-1], *size, 1)
+    """The transpose of `shifted` by its image, of the given size, as sums of shifted images.
+
+    With a stride, the outputs whose places have the same remainder see the same places of the
+    kernel. Each remainder is one sum, so that no product with an inserted zero is computed.
+    """
+    spans = [
+        _spans(n, m, len(kernel), stride, before)
+        for n, m, (before, _) in zip(size, y.shape[1:3], padding, strict=True)
+    ]
+    (above, below, rows, heights), (left, right, columns, widths) = spans
+    y = jnp.pad(y, ((0, 0), (above, below), (left, right), (0, 0)))
+    phases = [
+        jnp.stack([_sum_of_places(y, kernel, i, j, heights, widths) for j in columns], 3)
+        for i in rows
+    ]
+    x = jnp.stack(phases, 2).reshape(len(y), heights * stride, widths * stride, -1)
+    return x[:, : size[0], : size[1]]
+
+
+def _spans(n: int, m: int, k: int, stride: int, before: int):
+    """How outputs of a transposed convolution see its m inputs, along one axis of n outputs.
+
+    Returns:
+        The inputs to add before and after; for each remainder of an output's place its
+        (place in the kernel, first input) pairs; and the outputs of each remainder.
+    """
+    count = -(-n // stride)
+    seen = [
+        [(a, (i + before - a) // stride) for a in range(k) if (i + before - a) % stride == 0]
+        for i in range(stride)
+    ]
+    firsts = [first for pairs in seen for _, first in pairs]
+    low, high = max(0, -min(firsts)), max(0, max(firsts) + count - m)
+    return low, high, [[(a, first + low) for a, first in pairs] for pairs in seen], count
+
+
+def _sum_of_places(
+    y: jax.Array, kernel: jax.Array, rows: list, columns: list, height: int, width: int
+):
+    return sum(
+        y[:, top : top + height, left : left + width] * kernel[a, b]
+        for a, top in rows
+        for b, left in columns
+    )
 
 
 def kernel_gradient(
