@@ -67,7 +67,6 @@ def load(path: str | Path) -> Weights:
     _reject_other_formats(path)
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    weight_files.import_torch()
     try:
         variables = from_state_dict(weight_files.read_pytorch(path))
     except UserError as error:  # not a state dict, or an incomplete download

@@ -3,12 +3,12 @@
 import collections
 import re
 import types
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
+from stackgan_jax.runtime import pytorch_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.weights import lua_encoder, torch7
 
@@ -33,27 +33,7 @@ def read_pytorch(path: str | Path) -> Arrays:
             run code (which is not run).
     """
     _first_bytes(path, _PYTORCH_BYTES, "a PyTorch checkpoint")
-    torch = import_torch()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    # A damaged file can make the unpickler raise any error.
-    except Exception as error:
-        asked = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = "is damaged"
-        if asked:
-            reason = f"asks for {asked[1]}, which no weights need; nothing in it was run"
-        raise UserError(f"{path} is no PyTorch checkpoint, or {reason}.") from error
-    if not isinstance(loaded, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) and value.layout is torch.strided
-        for key, value in loaded.items()
-    ):
-        raise UserError(f"{path} holds something other than weights by name (a state dict).")
-    return {
-        key: (value.float() if value.is_floating_point() else value).detach().numpy()
-        for key, value in loaded.items()
-    }
+    return pytorch_files.read(path)
 
 
 def write_pytorch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -69,7 +49,7 @@ def import_torch() -> types.ModuleType:
         import torch
     except ImportError as error:
         raise UserError(
-            "PyTorch's .pth files need PyTorch; install it with `pip install torch`."
+            "Writing PyTorch's .pth files needs PyTorch; install it with `pip install torch`."
         ) from error
     return torch
 

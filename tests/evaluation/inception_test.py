@@ -137,7 +137,6 @@ def test_weights_of_another_network_are_named(changed, sentence, state_dict):
 
 
 def test_files_of_other_formats_and_damaged_ones_are_named(tmp_path):
-    pytest.importorskip("torch")
     keras, script, graph = tmp_path / "v3.h5", tmp_path / "inception.pt", tmp_path / "graph.pb"
     keras.write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100))
     with zipfile.ZipFile(script, "w") as file:

@@ -82,7 +82,10 @@ def test_code_in_a_pickle_is_not_run(how, tmp_path):
     assert not witness.exists()
 
 
-def test_without_pytorch_the_error_names_the_install_command(monkeypatch):
+def test_without_pytorch_files_are_read_and_writing_names_the_install_command(
+    monkeypatch, tmp_path
+):
     monkeypatch.setitem(sys.modules, "torch", None)
+    assert weight_files.read_pytorch(DATA / "pt_stage1_netG.pth")
     with pytest.raises(UserError, match="install it with `pip install torch`"):
-        weight_files.read_pytorch(DATA / "pt_stage1_netG.pth")
+        weight_files.write_pytorch(tmp_path / "new.pth", {})

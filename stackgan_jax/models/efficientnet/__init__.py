@@ -19,7 +19,7 @@ from stackgan_jax.models.efficientnet.network import (
     taps,
     top,
 )
-from stackgan_jax.models.efficientnet.weights import load
+from stackgan_jax.models.efficientnet.weights import load, untrained
 from stackgan_jax.runtime.errors import UserError
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "taps",
     "top",
+    "untrained",
 ]
 
 _PIXELS = 2**18  # computed at once: 64 pictures of 64 x 64

@@ -173,7 +173,7 @@ def taps(trunk: Trunk, images: jax.Array, dtype: Any = None) -> tuple[jax.Array,
     dtype = dtype or default_dtype()
     trunk = jax.tree.map(lambda a: jax.lax.stop_gradient(jnp.asarray(a, dtype)), trunk)
     # The network was trained on (pixel - 127) / 128, which is close to [-1, 1] but not the same.
-    x = ((images.astype(jnp.float32) * 127.5 + 0.5) / 128).astype(dtype)
+    x = ((images * 127.5 + 0.5) / 128).astype(dtype)
     x = _relu6(convolution.conv(x, trunk.stem.kernel, 2) + trunk.stem.bias)
     found = []
     for block in trunk.blocks:

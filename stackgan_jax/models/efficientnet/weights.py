@@ -6,6 +6,7 @@ read without importing the package or PyTorch.
 
 import functools
 import importlib.util
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -50,6 +51,20 @@ def load(network: str = "lite0", path: str | Path | None = None) -> Trunk:
     found = {key: array.shape for key, array in arrays.items()}
     if found != _shapes(network):
         raise UserError(f"{path} {_difference(found, network)}.")
+    return _folded(arrays, network)
+
+
+def untrained(network: str = "lite0", seed: int = 0) -> Trunk:
+    """Draws weights that keep the size of activations, to compare with the trained ones."""
+    rng = np.random.default_rng(seed)
+    arrays = {}
+    for key, shape in _shapes(network).items():
+        if len(shape) > 1:
+            spread = math.sqrt(2 / math.prod(shape[1:]))
+            arrays[key] = rng.normal(0, spread, shape).astype(np.float32)
+        else:
+            filled = np.ones if key.endswith(("weight", "running_var")) else np.zeros
+            arrays[key] = filled(shape, np.float32)
     return _folded(arrays, network)
 
 
