@@ -38,12 +38,12 @@ def read_pytorch(path: str | Path) -> Arrays:
 
 def write_pytorch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a state dict in PyTorch's old format, which even its first versions read."""
-    torch = import_torch()
+    torch = _import_torch()
     tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
     torch.save(collections.OrderedDict(tensors), path, _use_new_zipfile_serialization=False)
 
 
-def import_torch() -> types.ModuleType:
+def _import_torch() -> types.ModuleType:
     """Returns the module torch; raises UserError with the install command if it is missing."""
     try:
         import torch
