@@ -24,6 +24,7 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.locking import unwritable
 
 DEFAULT_DIRECTORY = "~/.cache/stackgan_jax/datasets"
+RECIPES = ("published", "modern")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,26 @@ def config(name: str) -> ConfigDict:
             "residency": "auto",
         }
     )
+
+
+def dataset_and_recipe(argument: str, default: str = "published") -> tuple[str, str]:
+    """Splits what follows the colon of --config: "folder,modern" → ("folder", "modern").
+
+    Args:
+        argument: a data set, or a data set, a comma and a name of RECIPES.
+        default: the recipe of an argument that names none.
+
+    Raises:
+        UserError: the recipe is unknown. The data set is checked by `config`.
+    """
+    dataset, comma, recipe = argument.partition(",")
+    recipe = recipe if comma else default
+    if recipe not in RECIPES:
+        raise UserError(
+            f"Unknown recipe {recipe!r} in {argument!r}; choose from {', '.join(RECIPES)}, "
+            f"for example {dataset},modern."
+        )
+    return dataset, recipe
 
 
 def source(data: ConfigDict) -> Source:

@@ -104,14 +104,19 @@ class JointReader(Reader):
             # "tower" stays: stamps of earlier evaluations say so.
             "weights": f"the run's text encoder and image tower ({self.scorer.encoder.name})",
             "sha256": sha256([self.scorer.encoder.fingerprint, self.scorer.params]),
-            "resize": f"middle, averaged over squares to {size}×{size}",
+            "resize": (
+                f"middle, averaged over squares to {size}×{size}"
+                if self.scorer.network == scorer.TRAINED
+                else f"bilinear to {size}×{size}, read by {self.scorer.network}"
+            ),
             "precision": "float32",
         }
 
     def read(self, images: np.ndarray) -> Features:
         """Reads pictures, uint8 `[n, s, s, 3]`; raises UserError for too small ones."""
         size = self.scorer.image_size
-        if min(images.shape[1:3]) < size:
+        # Pictures for a pretrained network are scaled, larger or smaller.
+        if self.scorer.network == scorer.TRAINED and min(images.shape[1:3]) < size:
             raise UserError(
                 f"Pictures of {images.shape[1]} pixels are too small for the image encoder, which "
                 f"reads {size}; choose a text encoder with a smaller config.joint.image_size."

@@ -1,4 +1,4 @@
-"""The image tower of the joint embedding of captions and images (Reed et al., CVPR 2016)."""
+"""The image towers of the joint embedding of captions and images (Reed et al., CVPR 2016)."""
 
 from typing import Any
 
@@ -44,4 +44,30 @@ class ImageTower(nn.Module):
         # Reed et al. use fixed image features. With trained ones, the quickest way to a lower loss
         # is to shrink both embeddings to zero, and training hardly recovers from there. A fixed
         # length prevents that.
-        return IMAGE_LENGTH * x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-6)
+        return _of_length(x)
+
+
+class FeatureTower(nn.Module):
+    """A linear layer on standardised features of a frozen network, as in Reed et al.
+
+    The parameters `shift` and `scale` standardise the features and are not trained.
+
+    Attributes:
+        width: Width of the embedding; equal to the text encoder's.
+    """
+
+    width: int = 256
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """Embeds images, given by their features [b, d] → [b, width] float32 of `IMAGE_LENGTH`."""
+        shape = features.shape[1:]
+        shift = self.param("shift", nn.initializers.zeros, shape)
+        scale = self.param("scale", nn.initializers.ones, shape)
+        x = (features.astype(jnp.float32) - shift) * scale
+        return _of_length(nn.Dense(self.width, name="projection")(x))
+
+
+def _of_length(x: jax.Array) -> jax.Array:
+    """Scales each row to `IMAGE_LENGTH`."""
+    return IMAGE_LENGTH * x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + 1e-6)

@@ -26,6 +26,9 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
     data = config.get("data", {})
     if "name" in data:
         data["name"] = DATA_SETS.get(data["name"], data["name"])
+    if "joint" in config:
+        for name, value in {"network": "trained", "features_file": ""}.items():
+            config["image"].setdefault(name, value)
     if "generator" in config:
         config["generator"].setdefault("network", config["kind"])
         for part, fields in LATER.items():

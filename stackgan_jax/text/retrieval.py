@@ -23,7 +23,7 @@ SHUFFLES = 10  # random orders of the pictures that chance is averaged over
 _CHUNK = 4096  # captions scored at once
 
 
-def write(workdir: str | Path, split: Split) -> dict[str, Any]:
+def write(workdir: str | Path, split: Split, features: np.ndarray | None = None) -> dict[str, Any]:
     """Measures a text encoder's run on a split, prints the scores and writes retrieval.json.
 
     Of more than `MOST` images, evenly spaced ones are measured. One process of many can do this
@@ -32,6 +32,7 @@ def write(workdir: str | Path, split: Split) -> dict[str, Any]:
     Args:
         workdir: The run.
         split: The split, usually the test split.
+        features: [n, views, d] of its pictures, if a frozen network's are known already.
 
     Returns:
         The content of retrieval.json: the encoder, the counts, and the scores of `measure`
@@ -45,7 +46,10 @@ def write(workdir: str | Path, split: Split) -> dict[str, Any]:
     captions, labels = [split.captions[i] for i in taken], split.labels[taken]
     texts = pair.embed_captions([caption for several in captions for caption in several])
     owners = np.repeat(np.arange(len(taken)), [len(several) for several in captions])
-    images = pair.embed_images(split.images[taken])
+    if features is None:
+        images = pair.embed_images(split.images[taken])
+    else:
+        images = pair.embed_features(features[taken])
     found = {
         "encoder": pair.encoder.name,
         "fingerprint": text.load_encoder(workdir).fingerprint,

@@ -17,11 +17,13 @@ import numpy as np
 from flax import traverse_util
 
 from stackgan_jax import text
+from stackgan_jax.data import image_features
 from stackgan_jax.data.augment import reduced
-from stackgan_jax.models.image_tower import ImageTower
+from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime.errors import UserError
 
 IMAGE_TOWER_FILE = "image_tower.npz"
+TRAINED = "trained"  # the network of an image tower that reads pictures itself
 CHUNK = 256  # pictures embedded at once
 
 
@@ -34,13 +36,17 @@ class Scorer:
             text encoder may be normalised differently afterwards.
         image: The image tower; its width is the encoder's.
         params: The image tower's parameters.
-        image_size: Side of the pictures that the image tower reads. Others are cut and reduced.
+        image_size: Side of the pictures that the image tower reads. Others are cut and reduced;
+            for a pretrained network they are scaled.
+        network: `TRAINED`, or the frozen network whose features the tower reads. Its weights are
+            not part of the run.
     """
 
     encoder: text.Encoder
-    image: ImageTower
+    image: ImageTower | FeatureTower
     params: Any
     image_size: int
+    network: str = TRAINED
 
     def embed_captions(self, captions: Iterable[str]) -> np.ndarray:
         """Embeds n captions: [n, width] float32."""
@@ -50,21 +56,39 @@ class Scorer:
         """Embeds pictures.
 
         Args:
-            images: [n, l, l, 3] uint8, l at least `image_size`.
+            images: [n, l, l, 3] uint8, l at least `image_size` unless the network is pretrained.
 
         Returns:
             [n, width] float32.
+
+        Raises:
+            UserError: If the network's package is missing, or only its features were known.
         """
+        if self.network == image_features.FILE:
+            raise UserError(
+                f"The image tower of {self.encoder.name} was trained on features from a file, so "
+                "it can't score other pictures; train one with --config.image.network="
+                f"{image_features.NETWORKS[0]} or {TRAINED}."
+            )
+        if self.network != TRAINED:
+            found = image_features.compute(images, self.network, self.image_size)
+            return self.embed_features(found)
         chunks = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
         padded = [np.resize(chunk, (min(CHUNK, len(images)), *chunk.shape[1:])) for chunk in chunks]
         embedded = [_embed(self.image, self.image_size, self.params, chunk) for chunk in padded]
         return np.concatenate(embedded)[: len(images)]
 
+    def embed_features(self, features: np.ndarray) -> np.ndarray:
+        """Embeds pictures by their features: [n, views, d] → [n, width] float32."""
+        mean = np.asarray(features, np.float32).mean(axis=1)
+        return np.asarray(self.image.apply({"params": self.params}, mean))
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the content of `IMAGE_TOWER_FILE`, which doesn't repeat the encoder's weights."""
         description = {
             "width": self.image.width,
-            "features": list(self.image.features),
+            "network": self.network,
+            "features": list(getattr(self.image, "features", ())),
             "image_size": self.image_size,
         }
         weights = traverse_util.flatten_dict(self.params, sep="/")
@@ -109,11 +133,14 @@ def _restored(encoder: text.Encoder, arrays: Mapping[str, np.ndarray]) -> Scorer
         if name.startswith("weights/")
     }
     scale = float(arrays["text_scale"])
+    network = fields.get("network", TRAINED)  # Earlier files don't say.
+    width, features = fields["width"], tuple(fields["features"])
     return Scorer(
         encoder=dataclasses.replace(encoder, shift=arrays["text_shift"], scale=scale),
-        image=ImageTower(fields["width"], tuple(fields["features"])),
+        image=ImageTower(width, features) if network == TRAINED else FeatureTower(width),
         params=traverse_util.unflatten_dict(weights, sep="/"),
         image_size=fields["image_size"],
+        network=network,
     )
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import batches, input_pipeline
+from stackgan_jax.data import batches, image_features, input_pipeline
 from stackgan_jax.models import registry
-from stackgan_jax.models.image_tower import ImageTower
+from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime import mesh
+from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import retrieval, scorer
 from stackgan_jax.training import fused_steps
 from stackgan_jax.training.joint_embedding import JointEmbedding
@@ -37,27 +39,27 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     input_pipeline.record_data(split, workdir)
     encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
+    pictures, test_features = images(config, split), features(config, test)
+    statistics = standardising(pictures) if isinstance(joint.image, FeatureTower) else None
     if encoder.trainable:
         tokens = input_pipeline.per_caption(split, encoder.tokens)
     else:
         tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    source = batches.joint_embedding(
-        split.images, split.labels, tokens, config.batch_size, config.seed
-    )
+    source = batches.joint_embedding(pictures, split.labels, tokens, config.batch_size, config.seed)
 
     def finish(state: Any) -> None:
         params = mesh.gathered(devices, state.params)
         if jax.process_index() == 0:
-            _save(encoder, joint, params, split, workdir)
-            retrieval.write(workdir, test)
+            _save(config, encoder, joint, params, split, workdir)
+            retrieval.write(workdir, test, test_features)
 
     return Learner(
         **fused_steps.compiled(
             config,
             devices,
             source,
-            lambda key: joint.init(key, tokens.flat[:1]),
+            lambda key: joint.init(key, tokens.flat[:1], statistics),
             lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
             key,
         ),
@@ -70,15 +72,46 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
 
 def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:
     """The text tower and the image tower that a config describes, and how they are trained."""
+    fields = registry.typed(config.image)
+    network, _ = fields.pop("network", scorer.TRAINED), fields.pop("features_file", "")
+    choices = (scorer.TRAINED, *image_features.NETWORKS, image_features.FILE)
+    if network not in choices:
+        raise UserError(
+            f"Unknown config.image.network {network!r}; choose from {', '.join(choices)}."
+        )
+    trained = network == scorer.TRAINED
     return JointEmbedding(
         text=encoder.tower,
-        image=ImageTower(width=encoder.width, **registry.typed(config.image)),
+        image=ImageTower(encoder.width, **fields) if trained else FeatureTower(encoder.width),
         steps=config.steps,
         **config.joint,
     )
 
 
+def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | None:
+    """A split's features `[n, views, d]` by `config.image.network`; None if that is trained."""
+    network = config.image.get("network", scorer.TRAINED)
+    if network == scorer.TRAINED:
+        return None
+    if network == image_features.FILE:
+        return image_features.of_file(config.image.features_file, split)
+    return image_features.of_split(split, network, config.joint.image_size)
+
+
+def images(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray:
+    """What the image tower learns from: a split's features, or its pictures."""
+    known = features(config, split)
+    return split.images if known is None else known
+
+
+def standardising(features: np.ndarray) -> dict[str, np.ndarray]:
+    """The shift and the scale by which features `[n, views, d]` have mean 0 and deviation 1."""
+    flat = np.asarray(features, np.float32).reshape(-1, features.shape[-1])
+    return {"shift": flat.mean(axis=0), "scale": 1 / np.maximum(flat.std(axis=0), 1e-3)}
+
+
 def _save(
+    config: ConfigDict,
     encoder: text.Encoder,
     joint: JointEmbedding,
     params: Any,
@@ -87,7 +120,8 @@ def _save(
 ) -> None:
     """Keeps the encoder, normalised by the training captions, together with its image tower."""
     encoder = encoder.trained(params["text"])
-    pair = scorer.Scorer(encoder, joint.image, params["image"], joint.image_size)
+    network = config.image.get("network", scorer.TRAINED)
+    pair = scorer.Scorer(encoder, joint.image, params["image"], joint.image_size, network)
     if encoder.trainable:
         captions = [caption for captions in split.captions for caption in captions]
         encoder = encoder.normalised_by(captions)

@@ -104,6 +104,12 @@ def _matched(game: Gan, encoder: text.Encoder, workdir: Path) -> Gan:
     if "matching" not in game.weights:
         return game
     pair = scorer.load(workdir / text.DIRECTORY)
+    if pair.network != scorer.TRAINED:
+        raise UserError(
+            "config.training.matching_weight needs an image tower that was trained on pictures, "
+            f"not on the features of {pair.network}; set it to 0, or train the text encoder with "
+            f"--config.image.network={scorer.TRAINED}."
+        )
     if game.size % pair.image_size:
         raise UserError(
             f"config.training.matching_weight needs pictures whose size is a multiple of the image "

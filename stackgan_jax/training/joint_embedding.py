@@ -11,7 +11,7 @@ import optax
 
 from stackgan_jax.data.augment import reduced
 from stackgan_jax.models.char_cnn_rnn import LENGTH
-from stackgan_jax.models.image_tower import ImageTower
+from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.training import objectives
 
 
@@ -31,7 +31,8 @@ class JointEmbedding:
     Attributes:
         text: the text tower, which is the purpose of the training; `Identity` if embeddings are
             given and only the image tower learns.
-        image: the image tower, of the same width.
+        image: the image tower, of the same width. A `FeatureTower` reads features in place of
+            pictures.
         image_size: side of the pictures that the image tower sees; loaded pictures are cropped and
             reduced to it.
         learning_rate: Adam's highest: it rises over the first tenth of `steps` and then falls to 0
@@ -43,26 +44,33 @@ class JointEmbedding:
     """
 
     text: nn.Module
-    image: ImageTower
+    image: ImageTower | FeatureTower
     image_size: int = 32
     learning_rate: float = 4e-3
     steps: int = 1000
     flip: bool = True
     drop_words: float = 0.0
 
-    def init(self, key: jax.Array, tokens: jax.Array | None = None) -> EmbeddingState:
+    def init(
+        self,
+        key: jax.Array,
+        tokens: jax.Array | None = None,
+        statistics: dict[str, jax.Array] | None = None,
+    ) -> EmbeddingState:
         """Makes fresh parameters of both towers and of Adam.
 
         Args:
             key: of the parameters.
             tokens: `[1, …]`, like those of a batch; characters by default.
+            statistics: shift and scale `[d]` of a `FeatureTower`.
         """
         text_key, image_key = jax.random.split(key)
-        image = jnp.zeros((1, self.image_size, self.image_size, 3))
+        side = self.image_size
+        image = jnp.zeros((1, *(statistics["shift"].shape if statistics else (side, side, 3))))
         tokens = jnp.zeros((1, LENGTH), jnp.uint8) if tokens is None else tokens
         params = {
             "text": self.text.init(text_key, tokens).get("params", {}),
-            "image": self.image.init(image_key, image)["params"],
+            "image": self.image.init(image_key, image)["params"] | (statistics or {}),
         }
         return EmbeddingState(jnp.zeros((), jnp.int32), params, self._optimizer().init(params))
 
@@ -73,15 +81,16 @@ class JointEmbedding:
 
         Args:
             state: from `init` or the step before.
-            batch: image [b, l, l, 3] uint8, l the load size; tokens [b, …] as the text tower reads
-                them; label [b], the class of each: items of one class are not a mismatch.
+            batch: image [b, l, l, 3] uint8, l the load size, or [b, views, d] features; tokens
+                [b, …] as the text tower reads them; label [b], the class of each: items of one
+                class are not a mismatch.
             key: of the random crop, flip and words.
 
         Returns:
             The next state, and the scalars loss, text_to_image_accuracy and
             image_to_text_accuracy: the share of items that find their partner in the batch.
         """
-        pictures = reduced(batch["image"], self.image_size, key, self.flip)
+        pictures = self._seen(batch["image"], key)
         tokens = batch["tokens"]
         if self.drop_words:
             tokens = self.text.without_words(jax.random.fold_in(key, 1), tokens, self.drop_words)
@@ -108,7 +117,22 @@ class JointEmbedding:
         """Embeds the middle of each image: `[b, l, l, 3]` uint8 → `[b, width]`."""
         return self.image.apply({"params": params["image"]}, reduced(image, self.image_size))
 
+    def _seen(self, image: jax.Array, key: jax.Array) -> jax.Array:
+        """A crop of each picture, or one of its views' features, at random."""
+        if isinstance(self.image, ImageTower):
+            return reduced(image, self.image_size, key, self.flip)
+        views = image.shape[1] if self.flip else 1
+        view = jax.random.randint(key, (len(image), 1, 1), 0, views)
+        return jnp.take_along_axis(image, view, axis=1)[:, 0]
+
     def _optimizer(self) -> optax.GradientTransformation:
         rise = self.steps // 10
         rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, self.steps)
-        return optax.chain(optax.clip_by_global_norm(5.0), optax.adam(rate))
+        steps = [optax.clip_by_global_norm(5.0), optax.adam(rate)]
+        if isinstance(self.image, FeatureTower):
+            # `shift` and `scale` are data. Their gradient is not part of the norm either.
+            fixed = lambda params: jax.tree_util.tree_map_with_path(
+                lambda path, _: path[-1].key in ("shift", "scale"), params
+            )
+            steps.insert(0, optax.masked(optax.set_to_zero(), fixed))
+        return optax.chain(*steps)

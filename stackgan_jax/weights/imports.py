@@ -123,7 +123,7 @@ def _encoder_state(config: ConfigDict, params: Any) -> EmbeddingState:
     """Returns the state of the joint embedding with an imported encoder and the rest fresh."""
     joint = JointEmbedding(
         text=CharCnnRnn(**config.text),
-        image=ImageTower(width=config.text.width, **config.image),
+        image=ImageTower(config.text.width, tuple(config.image.features)),
         steps=config.steps,
         **config.joint,
     )

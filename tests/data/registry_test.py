@@ -175,3 +175,11 @@ def test_a_tfds_builder_registered_from_outside_is_prepared_under_its_name(tmp_p
     assert registry.source(data).name == "mine"
     with pytest.raises(UserError, match="'large' of dataset 'mine'; choose from none: leave"):
         registry.builder("mine", "large", tmp_path)
+
+
+def test_one_word_after_the_data_set_chooses_the_recipe():
+    assert registry.dataset_and_recipe("folder,modern") == ("folder", "modern")
+    assert registry.dataset_and_recipe("birds") == ("birds", "published")
+    assert registry.dataset_and_recipe("birds", "modern") == ("birds", "modern")
+    with pytest.raises(UserError, match=r"recipe 'new' in 'birds,new'; choose from published, mod"):
+        registry.dataset_and_recipe("birds,new")
