@@ -23,9 +23,10 @@ from stackgan_jax.data import registry
 from stackgan_jax.training import stage_config
 
 
-def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
-    """The config of Stage I for a data set."""
-    config = stage_config.create(1, dataset)
+def get_config(argument: str = "synthetic_birds") -> ConfigDict:
+    """The config of Stage I for a data set and a recipe."""
+    dataset, recipe = registry.dataset_and_recipe(argument)
+    config = stage_config.create(1, dataset, recipe)
     program = registry.DATA_SETS[dataset].program
     if dataset == "folder":
         stage_config.own_pictures(config, generator=64, discriminator=48)
@@ -41,4 +42,6 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
         )
     if program:
         config.log_every = 100  # Steps of milliseconds: docs/performance.md has a log line's cost.
+    if recipe == "modern":
+        stage_config.modern(config, generator=128 if program else 24)
     return config

@@ -22,9 +22,10 @@ from stackgan_jax.data import registry
 from stackgan_jax.training import stage_config
 
 
-def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
-    """The config of Stage II for a data set."""
-    config = stage_config.create(2, dataset)
+def get_config(argument: str = "synthetic_birds") -> ConfigDict:
+    """The config of Stage II for a data set and a recipe."""
+    dataset, recipe = registry.dataset_and_recipe(argument)
+    config = stage_config.create(2, dataset, recipe)
     config.update(batch_size=32, log_every=20)
     program = registry.DATA_SETS[dataset].program
     if dataset == "folder":
@@ -41,4 +42,6 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
         )
     if dataset == "stackgan_pickles":
         config.data.builder_config = "304"
+    if recipe == "modern":
+        stage_config.modern(config, generator=64 if program else 16)
     return config

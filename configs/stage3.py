@@ -16,12 +16,14 @@ Result: two steps of the first form on a quickstart's Stage II (two cores of a s
 
 from ml_collections import ConfigDict
 
+from stackgan_jax.data import registry
 from stackgan_jax.training import stage_config
 
 
-def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
-    """The config of Stage III for a data set."""
-    config = stage_config.create(3, dataset)
+def get_config(argument: str = "synthetic_birds") -> ConfigDict:
+    """The config of Stage III for a data set and a recipe."""
+    dataset, recipe = registry.dataset_and_recipe(argument)
+    config = stage_config.create(3, dataset, recipe)
     config.generator.update(features=16, residual_blocks=2)
     config.discriminator.features = 8
     config.update(batch_size=8, log_every=10)
@@ -29,4 +31,6 @@ def get_config(dataset: str = "synthetic_birds") -> ConfigDict:
         stage_config.own_pictures(config, generator=32, discriminator=16)
     if dataset == "stackgan_pickles":
         config.data.builder_config = "304"
+    if recipe == "modern":
+        stage_config.modern(config, generator=16)
     return config

@@ -104,7 +104,8 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path) -> None:
         f"There is no text encoder in {config.text_encoder}: training it first "
         "(--config=configs/text_encoder.py does this alone)."
     )
-    encoder = configuration.load("text_encoder.py", config.dataset)
+    argument = configuration.argument(config)
+    encoder = configuration.load("text_encoder.py", argument)
     with encoder.unlocked():
         encoder.data = config.data
     try:
@@ -113,7 +114,7 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path) -> None:
         path = f" --config.data.path={config.data.path}" if config.data.path else ""
         raise UserError(
             f"The text encoder can't be trained: {error} Train it by itself: `python -m "
-            f"stackgan_jax.main --config=configs/text_encoder.py:{config.dataset}{path} …`"
+            f"stackgan_jax.main --config=configs/text_encoder.py:{argument}{path} …`"
         ) from error
 
 
@@ -122,7 +123,7 @@ def _require_previous_stage(config: ConfigDict, workdir: Path) -> None:
     name = configuration.previous_stage(config)
     if name is None or configuration.has_begun(workdir) or configuration.has_begun(config[name]):
         return
-    argument = f":{config.dataset}" if config.dataset else ""
+    argument = f":{configuration.argument(config)}" if config.dataset else ""
     argument += f" --config.data.path={config.data.path}" if config.data.path else ""
     raise UserError(
         f"{title(config.kind)} needs a trained {title(name)}, and {config[name]} has none; train "

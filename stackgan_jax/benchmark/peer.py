@@ -76,6 +76,13 @@ def description(subject: Subject) -> dict[str, Any]:
             f"--peer=pytorch has the two published stages, not {config['kind']}; give "
             "--config=configs/stage1.py or configs/stage2.py."
         )
+    names = {config[part]["network"] for part in ("generator", "discriminator")}
+    names |= {config["training"]["adversarial"]}
+    if unknown := sorted(names - {"stage1", "stage2", "matching_aware", "published"}):
+        raise UserError(
+            f"--peer=pytorch trains the published networks by the published loss, not "
+            f"{', '.join(unknown)}; give a config without a recipe, or no --peer."
+        )
     prior = subject.game.priors[0] if subject.game.priors else None
     return {
         "kind": config["kind"],

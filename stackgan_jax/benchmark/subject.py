@@ -102,7 +102,7 @@ def _priors(config: ConfigDict) -> list[ConfigDict]:
     name = configuration.previous_stage(config)
     if name is None:
         return []
-    prior = configuration.load(f"{name}.py", config.get("dataset", ""))
+    prior = configuration.load(f"{name}.py", configuration.argument(config))
     prior.generator.dtype = config.generator.dtype
     prior.discriminator.size = config.discriminator.size // 4
     if "size" in prior.generator:

@@ -22,7 +22,7 @@ SLOPE = 0.2  # Of the leaky ReLU.
 
 
 class Discriminator(nn.Module):
-    """Image and text → logits: `logits(encode(image), condition)`.
+    """Image and text → logits: `logits(encode(see(image, key)), condition)`.
 
     Blocks of stride 2 halve the image down to 4x4, where the text is joined. The defaults are
     Stage I's of the published bird and flower program; `models.presets` has the other published
@@ -87,6 +87,10 @@ class Discriminator(nn.Module):
         )
         if self.unconditional_head:
             self.alone = Logit(self.logit_bias)
+
+    def see(self, image: jax.Array, key: jax.Array | None) -> jax.Array:
+        """What `encode` is given of an image: here the image itself."""
+        return image
 
     def encode(self, image: jax.Array, train: bool) -> jax.Array:
         """Image `[b, size, size, 3]` in [-1, 1] → features `[b, 4, 4, w]`."""

@@ -7,17 +7,22 @@ from typing import Any
 import jax.numpy as jnp
 from flax import linen as nn
 
-from stackgan_jax.models import discriminator, stage1, stage2
+from stackgan_jax.models import discriminator, modulated, projected, stage1, stage2
 from stackgan_jax.models.layers import LayerOptions
 from stackgan_jax.runtime.errors import UserError
 
-# `config.generator.network` and `config.discriminator.network` name one of these. "stage2" serves
-# every stage after the first.
+# `config.generator.network` and `config.discriminator.network` name one of these. "stage2" and
+# "stage2_modulated" serve every stage after the first.
 GENERATORS: dict[str, type[nn.Module]] = {
     "stage1": stage1.Generator,
     "stage2": stage2.Generator,
+    "stage1_modulated": modulated.Stage1Generator,
+    "stage2_modulated": modulated.LaterGenerator,
 }
-DISCRIMINATORS: dict[str, type[nn.Module]] = {"matching_aware": discriminator.Discriminator}
+DISCRIMINATORS: dict[str, type[nn.Module]] = {
+    "matching_aware": discriminator.Discriminator,
+    "projected": projected.Discriminator,
+}
 DTYPES = ("float32", "bfloat16")  # Of activations; parameters, statistics and losses are float32.
 
 

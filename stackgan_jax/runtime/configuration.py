@@ -124,6 +124,13 @@ def previous_stage(config: ConfigDict) -> str | None:
     return next((name for name in config if STAGE.fullmatch(name)), None)
 
 
+def argument(config: ConfigDict) -> str:
+    """What follows a config file's colon for the data set and recipe of a config; may be ""."""
+    recipe = config.get("recipe", "published")
+    dataset = config.get("dataset", "")
+    return dataset if recipe == "published" else f"{dataset},{recipe}"
+
+
 def is_stage(config: ConfigDict) -> bool:
     """Whether a config is one of a stage, which draws pictures."""
     return "generator" in config

@@ -6,13 +6,17 @@ from typing import Any
 DATA_SETS = {"cub200": "birds", "oxford102": "flowers", "coco2014": "coco"}
 # Fields that came later, with the values that earlier versions had built in.
 LATER: dict[str, dict[str, Any]] = {
-    "discriminator": {"network": "matching_aware", "reduce_kernel": 0, "linear_before_last": False},
+    "discriminator": {"reduce_kernel": 0, "linear_before_last": False},
     "training": {
         "adversarial": "published",
         "penalty": "",
         "penalty_weight": 1.0,
         "matching_weight": 0.0,
         "consistency_weight": 0.0,
+        "beta1": 0.5,
+        "beta2": 0.999,
+        "ema_images": 0,
+        "augmentation": "",
     },
 }
 
@@ -30,8 +34,12 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
         for name, value in {"network": "trained", "features_file": ""}.items():
             config["image"].setdefault(name, value)
     if "generator" in config:
+        config.setdefault("recipe", "published")
         config["generator"].setdefault("network", config["kind"])
+        config["discriminator"].setdefault("network", "matching_aware")
         for part, fields in LATER.items():
+            if config[part].get("network", "matching_aware") != "matching_aware":
+                continue  # The projected discriminator came with all its fields.
             for name, value in fields.items():
                 config[part].setdefault(name, value)
     return config

@@ -7,7 +7,7 @@ Adam step, the generator's objective and its Adam step, averages.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from stackgan_jax.data import augment
 from stackgan_jax.models.batch_norm import KEPT
 from stackgan_jax.models.stage2 import FACTOR
 from stackgan_jax.training import objectives
+from stackgan_jax.training.augmentations import AUGMENTATIONS
 from stackgan_jax.training.state import (
     Batch,
     GanState,
@@ -56,8 +57,15 @@ class Gan:
         epsilon_scale: factor of ε; 0 switches the conditioning augmentation off.
         generator_learning_rate: of Adam.
         discriminator_learning_rate: of Adam.
-        halve_every: steps between halvings of the learning rates; None for never.
-        ema_decay: of the generator's average.
+        beta1: Adam's decay of the mean gradient.
+        beta2: Adam's decay of the mean squared gradient.
+        halve_every: steps between halvings of the learning rates; None or 0 for never.
+        ema_decay: of the generator's average, a step.
+        ema_images: instead of `ema_decay`, the images after which a weight has lost half of its
+            part in the average; at the beginning a twentieth of the images seen. 0 for
+            `ema_decay`.
+        augmentation: name in `AUGMENTATIONS` of what disturbs the images, real and drawn, that the
+            discriminator sees; "" for nothing.
         flip: whether real images are mirrored at random.
         rematerialise: keep only the results of convolutions and statistics, and compute activations
             again for the gradients. This takes less memory and more time.
@@ -80,8 +88,12 @@ class Gan:
     epsilon_scale: float = 1.0
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
     halve_every: int | None = None
     ema_decay: float = 0.999
+    ema_images: int = 0
+    augmentation: str = ""
     flip: bool = True
     rematerialise: bool = False
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
@@ -90,6 +102,7 @@ class Gan:
         _require("mismatch rule", self.mismatch, MISMATCHES)
         _require("adversarial loss", self.adversarial, objectives.ADVERSARIAL_LOSSES)
         _require("penalty", self.penalty, ("", *objectives.PENALTIES))
+        _require("augmentation", self.augmentation, ("", *AUGMENTATIONS))
         for name in self.weights:
             _require("term", name, objectives.TERMS)
         if self.weights.get("consistency") and not self.priors:
@@ -133,10 +146,12 @@ class Gan:
             earlier = range(len(self.priors))
             priors = tuple(self._init_stage(i, key_of(i), embedding, noise) for i in earlier)
         image = jnp.zeros((2, self.size, self.size, 3))
+        seen = jax.eval_shape(self._see, image, d_key)  # The frozen part is not computed for it.
+        seen = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), seen)
         condition = embedding if self.discriminator.project else noise.epsilons[-1]
         return self.start(
             self._init_stage(len(self.priors), g_key, embedding, noise),
-            self.discriminator.init(d_key, image, condition, True),
+            self.discriminator.init(d_key, seen, condition, True),
             priors,
         )
 
@@ -202,25 +217,37 @@ class Gan:
             state: the state before the step.
             batch: real images, texts and wrong pairs.
             noise: of the generated images.
-            key: for the matcher, if there is one.
+            key: of the matcher, the augmentation and the discriminator's cut-outs; may be None
+                without them.
 
         Returns:
             The next state, and float32 scalars: d_loss and its parts, penalty (if there is one),
             g_loss (adversarial), kl and the other terms, all unweighted, g_gradient_norm,
             d_gradient_norm, learning_rate.
         """
-        # Draw once: both networks learn from the same generated images.
+        # Draw once: both networks learn from the same generated images, seen in the same way.
+        keys = [key if key is None else jax.random.fold_in(key, i) for i in range(2)]
         inputs, priors = self._earlier_stages(state.priors, batch.embedding, noise)
-        draw = functools.partial(apply_network, self.generator, stats=state.generator.batch_stats)
-        (fake, mu, log_sigma), pull_back, g_stats = jax.vjp(
-            self._lean(lambda params: draw(params, *inputs)), state.generator.params, has_aux=True
-        )
-        condition = batch.embedding if self.discriminator.project else mu
+
+        def draw(params: Any) -> tuple[Drawn, Any]:
+            output, stats = apply_network(
+                self.generator, params, *inputs, stats=state.generator.batch_stats
+            )
+            return Drawn(*output, seen=self._see(output[0], keys[0])), stats
+
+        drawn, pull_back, g_stats = jax.vjp(self._lean(draw), state.generator.params, has_aux=True)
+        condition = batch.embedding if self.discriminator.project else drawn.mu
+        real = self._see(batch.image, keys[1])
 
         # The discriminator's objective and its Adam step.
         objective = jax.grad(self._lean(self._discriminator_objective), has_aux=True)
         d_gradient, (d_metrics, d_stats) = objective(
-            state.discriminator.params, state.discriminator.batch_stats, batch, fake, condition
+            state.discriminator.params,
+            state.discriminator.batch_stats,
+            batch,
+            real,
+            drawn.seen,
+            condition,
         )
         discriminator = self._descend(
             state.discriminator, d_gradient, d_stats, self.discriminator_learning_rate
@@ -229,7 +256,7 @@ class Gan:
         # The generator's objective, pulled back through the same draw, and its Adam step.
         objective = jax.grad(self._lean(self._generator_objective), has_aux=True)
         cotangents, (g_metrics, d_stats) = objective(
-            (fake, mu, log_sigma), discriminator, batch.embedding, inputs[0], condition, key
+            drawn, discriminator, batch.embedding, inputs[0], condition, key
         )
         (g_gradient,) = pull_back(cotangents)
         generator = self._descend(
@@ -245,7 +272,7 @@ class Gan:
             step=state.step + 1,
             generator=generator,
             discriminator=discriminator.replace(batch_stats=d_stats),
-            ema=self._average(state.ema, generator, state.step),
+            ema=self._average(state.ema, generator, state.step, len(batch.image)),
             priors=priors,
         )
         return next_state, metrics
@@ -268,8 +295,20 @@ class Gan:
             image = jax.lax.stop_gradient(image)
         return _inputs(len(self.priors), image, embedding, noise), tuple(followed)
 
+    def _see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
+        """What the discriminator is given of images: disturbed, then through its frozen part."""
+        if self.augmentation:
+            image = AUGMENTATIONS[self.augmentation](jax.random.fold_in(key, 0), image)
+        return self.discriminator.apply({}, image, key, method="see")
+
     def _discriminator_objective(
-        self, params: Any, stats: Any, batch: Batch, fake: jax.Array, condition: jax.Array
+        self,
+        params: Any,
+        stats: Any,
+        batch: Batch,
+        real: objectives.Seen,
+        fake: objectives.Seen,
+        condition: jax.Array,
     ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
         """The adversarial loss and the penalty; → scalar, (metrics, new running statistics).
 
@@ -277,7 +316,7 @@ class Gan:
         published programs.
         """
         apply = Threaded(self.discriminator, params, stats)
-        real = apply(batch.image, method="encode")
+        seen, real = real, apply(real, method="encode")
         wrong, wrong_condition = self._wrong(apply, real, condition, batch)
         fake = apply(fake, method="encode")
         logits = [
@@ -292,17 +331,17 @@ class Gan:
         objective = metrics["d_loss"]
         if self.penalty:
             penalty = objectives.PENALTIES[self.penalty]
-            metrics["penalty"] = penalty(self._score(params, stats), batch.image, condition)
+            metrics["penalty"] = penalty(self._score(params, stats), seen, condition)
             objective += self.penalty_weight * metrics["penalty"]
         return objective, (metrics, apply.stats)
 
     def _wrong(
-        self, apply: "Threaded", real: jax.Array, condition: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, jax.Array]:
+        self, apply: "Threaded", real: Any, condition: jax.Array, batch: Batch
+    ) -> tuple[Any, jax.Array]:
         """The wrong pairs' features and condition."""
         if self.mismatch == SHIFTED_TEXT:
             with jax.named_scope(MISMATCH):
-                return real[:-1], condition[1:]
+                return jax.tree.map(lambda x: x[:-1], real), condition[1:]
         if batch.wrong_image is not None:
             return apply(batch.wrong_image, method="encode"), condition
         # If partners are a permutation, these are the pairs of each text with its partner's image,
@@ -313,19 +352,17 @@ class Gan:
             return real, condition[batch.partner]
 
     def _score(self, params: Any, stats: Any) -> objectives.Score:
-        """(image, condition) → logits, normalised by the batch."""
+        """(seen, condition) → logits, normalised by the batch."""
 
-        def score(image: jax.Array, condition: jax.Array) -> jax.Array:
-            (logits, _), _ = apply_network(
-                self.discriminator, params, image, condition, stats=stats
-            )
+        def score(seen: objectives.Seen, condition: jax.Array) -> objectives.Logits:
+            (logits, _), _ = apply_network(self.discriminator, params, seen, condition, stats=stats)
             return logits
 
         return score
 
     def _generator_objective(
         self,
-        outputs: tuple[jax.Array, jax.Array, jax.Array],
+        drawn: "Drawn",
         discriminator: Net,
         embedding: jax.Array,
         earlier: jax.Array,
@@ -333,18 +370,17 @@ class Gan:
         key: jax.Array | None,
     ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
         """The adversarial loss and the weighted terms; → scalar, (metrics, D's new statistics)."""
-        fake, mu, log_sigma = outputs
         apply = Threaded(self.discriminator, discriminator.params, discriminator.batch_stats)
-        features = apply(fake, method="encode")
+        features = apply(drawn.seen, method="encode")
         logits = [apply(features, condition, method="logits")]
         if self.discriminator.unconditional_head:
             logits.append(self._image_logits(discriminator.params, features))
         loss = objectives.ADVERSARIAL_LOSSES[self.adversarial]
         metrics = {"g_loss": objectives.generator(loss, *logits)}
         drawing = objectives.Drawing(
-            fake,
-            mu,
-            log_sigma,
+            drawn.image,
+            drawn.mu,
+            drawn.log_sigma,
             embedding,
             earlier_image=earlier if self.priors else None,
             distance=self.matcher and functools.partial(self.matcher, key=key),
@@ -365,24 +401,26 @@ class Gan:
         return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
 
     def _schedule(self, rate: float) -> optax.Schedule:
-        if self.halve_every is None:
+        if not self.halve_every:
             return optax.constant_schedule(rate)
         return optax.exponential_decay(rate, self.halve_every, 0.5, staircase=True)
 
     def _optimiser(self, rate: float) -> optax.GradientTransformation:
-        return optax.adam(self._schedule(rate), b1=0.5, b2=0.999, eps=1e-8)
+        return optax.adam(self._schedule(rate), b1=self.beta1, b2=self.beta2, eps=1e-8)
 
     def _net(self, variables: Any, rate: float) -> Net:
         params = variables["params"]
-        return Net(params, variables["batch_stats"], self._optimiser(rate).init(params))
+        return Net(params, variables.get("batch_stats", {}), self._optimiser(rate).init(params))
 
     def _descend(self, net: Net, gradient: Any, stats: Any, rate: float) -> Net:
         updates, opt_state = self._optimiser(rate).update(gradient, net.opt_state, net.params)
         return Net(optax.apply_updates(net.params, updates), stats, opt_state)
 
-    def _average(self, ema: Any, generator: Net, step: jax.Array) -> Any:
+    def _average(self, ema: Any, generator: Net, step: jax.Array, batch: int) -> Any:
         # The first averages are over fewer steps, or the random start would stay in them.
         decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
+        if self.ema_images:
+            decay = 0.5 ** (batch / jnp.minimum(self.ema_images, 0.05 * batch * (1 + step)))
         return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, variables_of(generator))
 
     # Drawing.
@@ -409,6 +447,22 @@ class Gan:
             image, _, _ = self.stages[i].apply(variables, *inputs, False)
             drawn[f"stage{i + 1}"] = image
         return drawn
+
+
+class Drawn(NamedTuple):
+    """What a generator has drawn, and what the discriminator sees of it.
+
+    Attributes:
+        image: `[b, s, s, 3]` float32 in [-1, 1].
+        mu: `[b, c]` float32, as in `objectives.Drawing`.
+        log_sigma: `[b, c]` float32.
+        seen: see `Gan._see`.
+    """
+
+    image: jax.Array
+    mu: jax.Array
+    log_sigma: jax.Array
+    seen: objectives.Seen
 
 
 def _inputs(

@@ -14,7 +14,7 @@ import optax
 
 
 class AdversarialLoss(NamedTuple):
-    """How logits `[b]` are scored, each function → scalar.
+    """How logits, an array, are scored; each function → scalar.
 
     Attributes:
         real: of pairs that the discriminator should accept.
@@ -28,13 +28,13 @@ class AdversarialLoss(NamedTuple):
 
 
 def cross_entropy(logits: jax.Array, target: float) -> jax.Array:
-    """Mean binary cross-entropy of logits `[b]` with one target for all, 0 or 1."""
+    """Mean binary cross-entropy of logits with one target for all, 0 or 1."""
     logits = logits.astype(jnp.float32)
     return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, jnp.full_like(logits, target)))
 
 
 def hinge(logits: jax.Array, sign: float) -> jax.Array:
-    """Mean of max(0, 1 - sign·logit) over logits `[b]` (Lim and Ye 2017; Miyato et al. 2018)."""
+    """Mean of max(0, 1 - sign·logit) over all logits (Lim and Ye 2017; Miyato et al. 2018)."""
     return jnp.mean(jax.nn.relu(1.0 - sign * logits.astype(jnp.float32)))
 
 
@@ -54,11 +54,19 @@ ADVERSARIAL_LOSSES: dict[str, AdversarialLoss] = {
 }
 
 
+# `[b]`, or arrays `[b, …]` of several heads, whose losses are added.
+Logits = jax.Array | tuple[jax.Array, ...]
+
+
+def _over_heads(score: Callable[[jax.Array], jax.Array], logits: Logits) -> jax.Array:
+    return sum(map(score, jax.tree.leaves(logits)))
+
+
 def discriminator(
     loss: AdversarialLoss,
-    real: jax.Array,
-    wrong: jax.Array,
-    fake: jax.Array,
+    real: Logits,
+    wrong: Logits,
+    fake: Logits,
     real_alone: jax.Array | None = None,
     fake_alone: jax.Array | None = None,
 ) -> dict[str, jax.Array]:
@@ -66,9 +74,9 @@ def discriminator(
 
     Args:
         loss: how logits are scored.
-        real: `[b]` logits of real images with their text.
-        wrong: `[b]` logits of real images with another image's text.
-        fake: `[b]` logits of generated images with their text.
+        real: logits of real images with their text.
+        wrong: logits of real images with another image's text.
+        fake: logits of generated images with their text.
         real_alone: `[b]` logits of real images without text, from the unconditional head.
         fake_alone: `[b]` logits of generated images without text.
 
@@ -78,9 +86,9 @@ def discriminator(
         Stage II) it is the mean of the two real terms plus the mean of the other three.
     """
     parts = {
-        "d_loss_real": loss.real(real),
-        "d_loss_wrong": loss.fake(wrong),
-        "d_loss_fake": loss.fake(fake),
+        "d_loss_real": _over_heads(loss.real, real),
+        "d_loss_wrong": _over_heads(loss.fake, wrong),
+        "d_loss_fake": _over_heads(loss.fake, fake),
     }
     if real_alone is None:
         d_loss = parts["d_loss_real"] + (parts["d_loss_wrong"] + parts["d_loss_fake"]) / 2
@@ -93,43 +101,45 @@ def discriminator(
 
 
 def generator(
-    loss: AdversarialLoss, fake: jax.Array, fake_alone: jax.Array | None = None
+    loss: AdversarialLoss, fake: Logits, fake_alone: jax.Array | None = None
 ) -> jax.Array:
     """The generator's adversarial loss: logits as in `discriminator`; both heads are added."""
-    g_loss = loss.generator(fake)
+    g_loss = _over_heads(loss.generator, fake)
     return g_loss if fake_alone is None else g_loss + loss.generator(fake_alone)
 
 
-# (image `[b, s, s, 3]`, condition `[b, t]`) → logits `[b]`.
-Score = Callable[[jax.Array, jax.Array], jax.Array]
+# What a discriminator sees of images: `[b, s, s, 3]`, or maps `[b, h, w, c]` of a frozen network.
+Seen = jax.Array | tuple[jax.Array, ...]
+# (seen, condition `[b, t]`) → logits.
+Score = Callable[[Seen, jax.Array], Logits]
 
 
-def gradient_squares(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
-    """‖∇D‖² of each real matching pair by image and condition together → `[b]`."""
-    total = lambda image, condition: jnp.sum(score(image, condition))
-    gradients = jax.grad(total, (0, 1))(image, condition)
+def gradient_squares(score: Score, seen: Seen, condition: jax.Array) -> jax.Array:
+    """‖∇D‖² of each real matching pair by what is seen and the condition together → `[b]`."""
+    total = lambda seen, condition: _over_heads(jnp.sum, score(seen, condition))
+    gradients = jax.tree.leaves(jax.grad(total, (0, 1))(seen, condition))
     wide = (g.astype(jnp.promote_types(g.dtype, jnp.float32)) for g in gradients)
     return sum(jnp.sum(jnp.square(g), range(1, g.ndim)) for g in wide)
 
 
-def r1(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
+def r1(score: Score, seen: Seen, condition: jax.Array) -> jax.Array:
     """Half the mean squared gradient at real pairs (R1; Mescheder et al. 2018, eq. 9).
 
     The gradient is by the image and the condition, because the discriminator scores pairs.
     """
-    return 0.5 * jnp.mean(gradient_squares(score, image, condition))
+    return 0.5 * jnp.mean(gradient_squares(score, seen, condition))
 
 
-def matching_aware(score: Score, image: jax.Array, condition: jax.Array) -> jax.Array:
+def matching_aware(score: Score, seen: Seen, condition: jax.Array) -> jax.Array:
     """2·E‖∇D‖⁶ at real matching pairs (matching-aware penalty; DF-GAN, Tao et al. 2022, sec. 3.3).
 
     It is the cube of the squared norm, because a square root has no finite gradient at 0.
     """
-    return 2.0 * jnp.mean(gradient_squares(score, image, condition) ** 3)
+    return 2.0 * jnp.mean(gradient_squares(score, seen, condition) ** 3)
 
 
-# (score, image, condition) → scalar.
-PENALTIES: dict[str, Callable[[Score, jax.Array, jax.Array], jax.Array]] = {
+# (score, seen, condition) → scalar.
+PENALTIES: dict[str, Callable[[Score, Seen, jax.Array], jax.Array]] = {
     "r1": r1,
     "matching_aware": matching_aware,
 }

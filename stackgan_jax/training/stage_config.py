@@ -14,7 +14,7 @@ _TRAINING = {
 _CAPTIONS_PER_IMAGE = {"tensorflow": 4, "pytorch": 1}
 
 
-def create(number: int, dataset: str) -> ConfigDict:
+def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
     """Makes a stage's config with the networks of a published program.
 
     Widths and schedule are for the small embedded data set.
@@ -23,6 +23,8 @@ def create(number: int, dataset: str) -> ConfigDict:
         number: of the stage: 1, 2, 3 …
         dataset: a name of `registry.DATA_SETS`; it chooses the published program, the TensorFlow
             program if the data set belongs to neither.
+        recipe: a name of `registry.RECIPES`; "modern" changes networks and losses afterwards, see
+            `modern`.
 
     Raises:
         UserError: the data set is unknown.
@@ -30,6 +32,7 @@ def create(number: int, dataset: str) -> ConfigDict:
     data = registry.config(dataset)
     program = registry.DATA_SETS[dataset].program or "tensorflow"
     suffix = "" if dataset == "synthetic_birds" else f"-{dataset}"
+    suffix += "" if recipe == "published" else f"-{recipe}"
     network = "stage1" if number == 1 else "stage2"
     size = 16 * 4**number
     config = ConfigDict(
@@ -37,6 +40,7 @@ def create(number: int, dataset: str) -> ConfigDict:
             "kind": f"stage{number}",
             "name": f"stage{number}{suffix}",
             "dataset": dataset,
+            "recipe": recipe,
             "seed": 0,
             "data": data,
             # Runs that this one needs; they are copied into it, so that it then stands alone.
@@ -69,8 +73,12 @@ def create(number: int, dataset: str) -> ConfigDict:
                 "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
+                "beta1": 0.5,  # of Adam
+                "beta2": 0.999,
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
+                "ema_images": 0,  # half-life of the average in images; 0: by ema_decay
+                "augmentation": "",  # of what D sees: colour_translation_cutout, "" for none
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
                 "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
@@ -91,6 +99,58 @@ def create(number: int, dataset: str) -> ConfigDict:
     else:
         config[f"stage{number - 1}"] = f"runs/stage{number - 1}{suffix}"
     return config
+
+
+def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
+    """The modern recipe: docs/recipes.md has what each part is worth.
+
+    Generators with text and noise in every block, a discriminator on a frozen pretrained network,
+    hinge loss, differentiable augmentation, an average counted in images.
+
+    Args:
+        config: of `create`, which it changes.
+        generator: width of the generator.
+        discriminator: width of the discriminator's heads.
+    """
+    first = config.kind == "stage1"
+    size = config.discriminator.size
+    condition = {"condition": 128, "condition_slope": 0.2, "log_variance": False}
+    config.generator = ConfigDict(
+        {
+            "network": "stage1_modulated" if first else "stage2_modulated",
+            "features": generator,
+            **condition,
+            "dtype": "float32",
+        }
+    )
+    if first:
+        config.generator.size = size
+    else:
+        config.generator.residual_blocks = 2
+    config.discriminator = ConfigDict(
+        {
+            "network": "projected",
+            "pretrained": "lite0",  # or lite1, lite2
+            "size": size,
+            "view": 64 if first else 128,
+            "features": discriminator,
+            "dtype": "float32",
+        }
+    )
+    config.captions_per_image = 1
+    config.training.update(
+        adversarial="hinge",
+        mismatch="other_class_image",
+        truncated_epsilon=False,
+        kl_weight=1.0,
+        generator_learning_rate=4e-4,
+        discriminator_learning_rate=4e-4,
+        beta1=0.0,
+        beta2=0.99,
+        halve_every=0,
+        ema_images=20_000,
+        augmentation="colour_translation_cutout",
+    )
 
 
 def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:

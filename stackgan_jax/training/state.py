@@ -62,7 +62,8 @@ class Batch(NamedTuple):
         embedding: `[b, t]`, of the images' texts.
         partner: `[b]`, whose text is the wrong one for each image; None with "shifted_text" or
             with `wrong_image`.
-        wrong_image: `[b, s, s, 3]`, which do not match the texts; None to use the batch's own.
+        wrong_image: `[b, s, s, 3]`, which do not match the texts; None to use the batch's own. Only
+            for a discriminator that sees the image itself, without augmentation.
     """
 
     image: jax.Array
@@ -99,11 +100,11 @@ def apply_network(
     output, updates = module.apply(
         variables, *arguments, True, mutable=["batch_stats"], method=method
     )
-    return output, updates["batch_stats"]
+    return output, updates.get("batch_stats", {})
 
 
 def variables_of(source: Any) -> dict[str, Any]:
     """{"params", "batch_stats"} of a Net or a dictionary."""
     if isinstance(source, Net):
         return {"params": source.params, "batch_stats": source.batch_stats}
-    return {"params": source["params"], "batch_stats": source["batch_stats"]}
+    return {"params": source["params"], "batch_stats": source.get("batch_stats", {})}

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import sample, text
+from stackgan_jax.models import registry
 from stackgan_jax.models.char_cnn_rnn import CharCnnRnn
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
@@ -101,7 +102,12 @@ def _require_published(kind: str, generators: Mapping[str, Any], discriminator: 
         f"{name}={value}"
         for own, published_one in pairs
         for name, value in _settings(own).items()
-        if value != _settings(published_one)[name]
+        if type(own) is type(published_one) and value != _settings(published_one)[name]
+    ]
+    different += [
+        f"the network {_name_of(own)}"
+        for own, published_one in pairs
+        if type(own) is not type(published_one)
     ]
     if different:
         raise UserError(
@@ -109,6 +115,12 @@ def _require_published(kind: str, generators: Mapping[str, Any], discriminator: 
             f"{', '.join(sorted(set(different)))}; train with --config=configs/stage1.py:coco and "
             "stage2.py:coco to export."
         )
+
+
+def _name_of(network: nn.Module) -> str:
+    """The name that a config has for a network."""
+    known = registry.GENERATORS | registry.DISCRIMINATORS
+    return next(name for name, kind in known.items() if type(network) is kind)
 
 
 def _settings(network: nn.Module) -> dict[str, Any]:

