@@ -18,13 +18,13 @@ from stackgan_jax.evaluation import (
     scoring,
     stamps,
 )
+from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.folders import Folder
 from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.text import scorer
 from stackgan_jax.training import run_folder
 from stackgan_jax.training.checkpoint import saved_steps
 
@@ -181,7 +181,8 @@ def of_folders(
         output: the metrics.json to write.
 
     Raises:
-        UserError: for unreadable folders, no network to read pictures with, or no possible metric.
+        UserError: for unreadable folders, no network to read pictures with, or no metric that is
+            possible by the networks.
     """
     settings = configuration.evaluation()
     settings.update(given)
@@ -189,29 +190,33 @@ def of_folders(
     if not output.parent.is_dir():
         raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
     began, made, real = time.monotonic(), Folder(pictures), Folder(reference)
-    chosen = _readers_of_folders(protocol, workdir)
+    networks, detail = _networks_of_folders(protocol, workdir), DetailReader()
     generated, actual = {}, {}
-    for reader in chosen:
+    for reader in (*networks, detail):
         progress = runs.progress_of(str(pictures), len(made), "read")
         generated |= readers.read_all(reader, made, progress)
         progress = runs.progress_of(str(reference), len(real), "read")
         actual |= real_features(reader, real, Path(CACHE).expanduser(), progress)
     evidence = Evidence(protocol, generated, actual, _origin_of(made, real))
-    scores, left_out = scoring.score(evidence, chosen)
+    scores, left_out = scoring.score(evidence, networks)
     if not scores:
         raise next(iter(left_out.values()))
-    record = Record.of(None, protocol.name, time.monotonic() - began, scores, left_out)
+    more, missing = scoring.score(evidence, [detail])
+    seconds = time.monotonic() - began
+    record = Record.of(None, protocol.name, seconds, scores + more, left_out | missing)
     records.write(output, [record])
     print(f"{pictures} against {reference}, {record}\n\nWritten to {output}.", flush=True)
     return record
 
 
-def _readers_of_folders(protocol: protocols.Protocol, workdir: Path | None) -> list[readers.Reader]:
+def _networks_of_folders(
+    protocol: protocols.Protocol, workdir: Path | None
+) -> list[readers.Reader]:
     chosen: list[readers.Reader] = []
     if protocol.inception:
         chosen.append(readers.InceptionReader.of(protocol))
     if workdir is not None:
-        chosen.append(readers.JointReader(scorer.load(workdir)))
+        chosen.append(readers.JointReader.of_run(workdir))
     if not chosen:
         raise UserError(
             f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image encoder reads "

@@ -36,6 +36,21 @@ class Captions:
 
 
 @dataclasses.dataclass(frozen=True)
+class Groups:
+    """Which pictures belong together: several of one sentence, and real ones like them.
+
+    Attributes:
+        generated: `[n]`, for each generated picture the number of its sentence.
+        real: `[m]`, for each real picture the number of the sentence that it is compared for.
+        compared: what the real pictures of a group have in common, in words.
+    """
+
+    generated: np.ndarray
+    real: np.ndarray
+    compared: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Evidence:
     """Everything that a metric may use.
 
@@ -46,6 +61,7 @@ class Evidence:
         origin: the fields of a stamp that describe pictures, data and machine.
         captions: of the generated pictures; None where they have none.
         reader: the network that read the features of this metric; None before scoring.
+        groups: which of the pictures belong together; None where that is not known.
     """
 
     protocol: Protocol
@@ -54,6 +70,7 @@ class Evidence:
     origin: Mapping[str, Any]
     captions: Captions | None = None
     reader: Reader | None = None
+    groups: Groups | None = None
 
     @property
     def counts(self) -> tuple[int, int]:

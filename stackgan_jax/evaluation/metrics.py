@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from stackgan_jax.evaluation import attributes, caption_matching, feature_scores
+from stackgan_jax.evaluation import attributes, caption_matching, feature_scores, spread_scores
 from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.feature_scores import Moments
 from stackgan_jax.evaluation.inception import inception_features
@@ -22,6 +22,9 @@ _INCEPTION = "Inception-v3 of FID, layer 2048"
 # "towers" stays in these two: stamps of earlier evaluations are compared with them.
 _IMAGE_ENCODER = "image tower of the run's joint embedding"
 _JOINT_EMBEDDING = "text and image towers of the run's joint embedding"
+_PIXELS = "luminance of the pixels"
+LEAST_SPREAD = 0.6  # of that of real pictures; below it a warning says so
+COMBED = 1.5  # times the real pictures' ratio of gradients; beyond it a warning says so
 
 
 @metric("fid", title="FID", better="lower", reads="inception")
@@ -164,6 +167,87 @@ def attribute_accuracy(evidence: Evidence) -> Measurement:
 def colour_accuracy(evidence: Evidence) -> Measurement:
     """`attribute_accuracy` of the colours alone."""
     return _attribute_share(evidence, "colours", "colour")
+
+
+@metric("sharpness", title="Sharpness", better="higher", reads="detail", percent=True)
+def sharpness(evidence: Evidence) -> Measurement:
+    """The share of fine detail in the pictures' energy, and in that of real pictures."""
+    made, real = evidence.generated["detail"], evidence.real["detail"]
+    cycles = real[0, 2]
+    if made[0, 2] != cycles:
+        raise UserError(
+            "Sharpness compares pictures of one size, but those above 64 pixels have finer detail "
+            "than smaller ones; give real pictures of the size of the generated ones."
+        )
+    return Measurement(
+        _share(made),
+        f"share of the spectral energy beyond {cycles:g} cycles a picture",
+        _PIXELS,
+        real=_share(real),
+    )
+
+
+@metric("combs", title="Combs", better="lower", reads="detail")
+def combs(evidence: Evidence) -> Measurement:
+    """Vertical over horizontal gradient energy: large where there are combs of lines."""
+    made, real = (_steepness(each["gradients"]) for each in (evidence.generated, evidence.real))
+    warning = ""
+    if not 1 / COMBED < made / real < COMBED:
+        lines = "horizontal" if made > real else "vertical"
+        warning = (
+            f"the pictures have combs of {lines} lines: their vertical over horizontal gradient "
+            f"energy is {made:.2g}, that of real ones {real:.2g}"
+        )
+    return Measurement(
+        made, "vertical over horizontal gradient energy", _PIXELS, real=real, warning=warning
+    )
+
+
+@metric("spread", title="Spread", better="higher", reads="thumbnails", percent=True)
+def spread(evidence: Evidence) -> Measurement:
+    """How much pictures of one sentence differ, as a share of how much like real ones do."""
+    side = round((evidence.real["thumbnail"].shape[1] / 3) ** 0.5)
+    return _spread(evidence, "thumbnail", f"pixels at {side}×{side}")
+
+
+@metric("feature_spread", title="Feature spread", better="higher", reads="layers", percent=True)
+def feature_spread(evidence: Evidence) -> Measurement:
+    """`spread` by the distance of features, in the manner of LPIPS (Zhang et al., CVPR 2018)."""
+    return _spread(evidence, "layers", "convolutions of the image tower, each place of length 1")
+
+
+def _spread(evidence: Evidence, features: str, what: str) -> Measurement:
+    groups = evidence.groups
+    made = spread_scores.within(evidence.generated[features], groups.generated)
+    real = spread_scores.within(evidence.real[features], groups.real)
+    if not real:
+        raise UserError("The real pictures are all the same, so there is no spread to compare.")
+    warning = ""
+    if made < LEAST_SPREAD * real:
+        warning = (
+            f"pictures of one sentence are much alike: they differ by {100 * made / real:.0f} % of "
+            f"what real ones do ({groups.compared})"
+        )
+    return Measurement(
+        made / real,
+        f"root mean square difference within a sentence, as a share of that of {groups.compared}",
+        what,
+        real=1.0,
+        warning=warning,
+    )
+
+
+def _share(detail: np.ndarray) -> float:
+    """The energy beyond the cutoff as a share of all; 0 for pictures of one colour."""
+    beyond, whole = detail[:, 0].sum(), detail[:, 1].sum()
+    return float(beyond / whole) if whole else 0.0
+
+
+def _steepness(energies: np.ndarray) -> float:
+    vertical, horizontal = energies.mean(axis=0)
+    if not vertical or not horizontal:
+        raise UserError("Some pictures are of a single colour or of stripes, which have no combs.")
+    return float(vertical / horizontal)
 
 
 def _frechet_distance(evidence: Evidence, layer: str) -> tuple[float, str]:

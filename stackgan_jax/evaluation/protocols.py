@@ -32,6 +32,8 @@ class Protocol:
         dtype: Inception's, one of `inception.DTYPES`.
         batch_size: pictures that Inception reads at once.
         attributes: whether to look for the attributes in captions, where the data have them.
+        sentences: how many sentences are drawn several times, for the spread, at most.
+        repeats: how many times.
     """
 
     name: str
@@ -50,6 +52,8 @@ class Protocol:
     dtype: str = "float32"
     batch_size: int = 32
     attributes: bool = True
+    sentences: int = 64
+    repeats: int = 4
 
 
 PROTOCOLS = {

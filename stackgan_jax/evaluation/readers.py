@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import typing
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -14,8 +15,10 @@ from stackgan_jax.evaluation import attributes, inception_weights
 from stackgan_jax.evaluation.inception import RESIZES, Extractor
 from stackgan_jax.evaluation.inception_weights import SHA256_PREFIX, Weights
 from stackgan_jax.evaluation.protocols import Protocol
+from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
+from stackgan_jax.training.game import prior_configs
 
 Features = dict[str, np.ndarray]  # name → [n, …], one row for each picture
 BLOCK = 256  # pictures read at once
@@ -91,17 +94,32 @@ class InceptionReader(Reader):
 
 @dataclasses.dataclass(frozen=True)
 class JointReader(Reader):
-    """The image encoder of the run's joint embedding of text and images: reads "joint"."""
+    """The image encoder of the run's joint embedding of text and images: reads "joint".
+
+    Attributes:
+        scorer: the text encoder and the image tower.
+        trained_against: whether the generator was trained to please this very image tower.
+    """
 
     name: typing.ClassVar[str] = "joint"
     scorer: "scorer.Scorer"
+    trained_against: bool = False
+
+    @classmethod
+    def of_run(cls, directory: Path) -> "JointReader":
+        """Returns the reader of a run.
+
+        Raises:
+            UserError: as `scorer.load`.
+        """
+        return cls(scorer.load(directory), trained_against=matches(directory))
 
     @property
     def stamp(self) -> dict[str, str]:
         """The encoders of the run, with a fingerprint of their weights."""
         size = self.scorer.image_size
+        # "tower" stays: stamps of earlier evaluations say so.
         return {
-            # "tower" stays: stamps of earlier evaluations say so.
             "weights": f"the run's text encoder and image tower ({self.scorer.encoder.name})",
             "sha256": sha256([self.scorer.encoder.fingerprint, self.scorer.params]),
             "resize": (
@@ -112,8 +130,20 @@ class JointReader(Reader):
             "precision": "float32",
         }
 
+    @property
+    def warning(self) -> str:
+        """Warns of an image tower that the generator was trained against."""
+        if not self.trained_against:
+            return ""
+        return "the generator was trained against the image tower that gives this score"
+
     def read(self, images: np.ndarray) -> Features:
         """Reads pictures, uint8 `[n, s, s, 3]`; raises UserError for too small ones."""
+        self.require_size(images)
+        return {"joint": self.scorer.embed_images(images)}
+
+    def require_size(self, images: np.ndarray) -> None:
+        """Raises UserError for pictures, `[n, s, s, 3]`, that are too small."""
         size = self.scorer.image_size
         # Pictures for a pretrained network are scaled, larger or smaller.
         if self.scorer.network == scorer.TRAINED and min(images.shape[1:3]) < size:
@@ -121,7 +151,6 @@ class JointReader(Reader):
                 f"Pictures of {images.shape[1]} pixels are too small for the image encoder, which "
                 f"reads {size}; choose a text encoder with a smaller config.joint.image_size."
             )
-        return {"joint": self.scorer.embed_images(images)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +174,17 @@ class AttributeReader(Reader):
         """Reads pictures, uint8 `[n, s, s, 3]`."""
         read = self.judge.read(to_float(images))
         return {f"attribute/{name}": values for name, values in read.items()}
+
+
+def matches(directory: Path) -> bool:
+    """Whether a run's generators, or one of them, were trained against its image tower."""
+    if not (directory / "config.json").is_file():  # an encoder's own folder
+        return False
+    config = configuration.read(directory / "config.json")
+    if not configuration.is_stage(config):
+        return False
+    stages = (config, *prior_configs(config, directory))
+    return any(stage.training.matching_weight for stage in stages)
 
 
 def sha256(tree: Any) -> str:

@@ -24,6 +24,9 @@ READS = {
     "inception": 'FID\'s Inception-v3: "2048" and "logits_unbiased"',
     "joint": 'the image encoder of the run\'s joint embedding: "joint"',
     "attributes": 'the judge of synthetic birds: "attribute/<name>"',
+    "detail": 'no network: "detail" and "gradients", energies of each picture',
+    "thumbnails": 'no network: "thumbnail", of the pictures that `Evidence.groups` puts together',
+    "layers": 'the convolutions of an image encoder: "layers", of the same pictures',
 }
 BETTER_IS = {"lower": "min", "higher": "max"}  # as a metric says it → as metrics.json says it
 

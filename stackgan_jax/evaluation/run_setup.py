@@ -9,13 +9,14 @@ from ml_collections import ConfigDict
 from stackgan_jax import text
 from stackgan_jax.data import augment, input_pipeline, preparation
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.evaluation import inception_weights
+from stackgan_jax.evaluation import inception_weights, spread_scores
+from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Captions
 from stackgan_jax.evaluation.protocols import Protocol
 from stackgan_jax.evaluation.readers import AttributeReader, InceptionReader, JointReader, Reader
 from stackgan_jax.evaluation.runs import Evaluation
+from stackgan_jax.models.image_tower import ImageTower
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.text import scorer
 
 
 def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluation:
@@ -27,8 +28,7 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
         protocol: how to evaluate.
 
     Raises:
-        UserError: for a missing encoder, the weights of another Inception, or no network at all
-            to read pictures with.
+        UserError: for a missing encoder or the weights of another Inception.
     """
     size = config.discriminator.size
     load = functools.partial(input_pipeline.load, config.data)
@@ -40,10 +40,11 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
 
         judge = attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
         readers.append(AttributeReader(judge))
-    if not readers:
-        raise UserError(" ".join(str(error) for error in left_out.values()))
     joint = next((reader for reader in readers if isinstance(reader, JointReader)), None)
     captions, embeddings = _choose_captions(test, directory, protocol, joint)
+    spread_readers: list[Reader] = [spread_scores.ThumbnailReader()]
+    if joint is not None and isinstance(joint.scorer.image, ImageTower):
+        spread_readers.append(spread_scores.LayerReader(joint))
     return Evaluation(
         protocol=protocol,
         directory=directory,
@@ -54,6 +55,10 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
         captions=captions,
         embeddings=embeddings,
         left_out=left_out,
+        repeated=spread_scores.choose(
+            test, captions, protocol.sentences, protocol.repeats, protocol.seed
+        ),
+        spread_readers=spread_readers,
     )
 
 
@@ -66,9 +71,10 @@ def _find_readers(directory: Path, protocol: Protocol) -> tuple[list[Reader], di
     else:
         left_out["fid"] = UserError(f"{inception_weights.HOW_TO_GET}.")
     try:
-        readers.append(JointReader(scorer.load(directory)))
+        readers.append(JointReader.of_run(directory))
     except UserError as error:
         left_out["r_precision"] = error
+    readers.append(DetailReader())
     return readers, left_out
 
 

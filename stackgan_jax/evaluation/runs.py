@@ -16,18 +16,20 @@ import numpy as np
 from stackgan_jax import sample
 from stackgan_jax.data import images
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.evaluation.evidence import Captions, Evidence
+from stackgan_jax.evaluation.evidence import Captions, Evidence, Groups
 from stackgan_jax.evaluation.protocols import METRICS_SEED, Protocol
 from stackgan_jax.evaluation.readers import (
     BLOCK,
     Features,
     Reader,
     joined,
+    read_all,
     sha256,
 )
 from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import FILE, Record, add, to_tensorboard
 from stackgan_jax.evaluation.scoring import measured_by, score
+from stackgan_jax.evaluation.spread_scores import Sample
 from stackgan_jax.evaluation.stamps import here
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
@@ -49,6 +51,8 @@ class Evaluation:
         captions: the captions to draw.
         embeddings: `[n, t]`, of the captions, for the generator.
         left_out: metric → why it can't be measured.
+        repeated: the sentences that are drawn several times, for the spread; None for none.
+        spread_readers: the networks that read those pictures.
     """
 
     protocol: Protocol
@@ -60,6 +64,8 @@ class Evaluation:
     captions: Captions
     embeddings: np.ndarray
     left_out: dict[str, UserError]
+    repeated: Sample | None = None
+    spread_readers: Sequence[Reader] = ()
 
     @property
     def real(self) -> np.ndarray:
@@ -71,7 +77,8 @@ class Evaluation:
     @property
     def metrics(self) -> list[str]:
         """The metrics that can be measured, as far as that is known in advance."""
-        return [name for reader in self.readers for name in measured_by(reader)]
+        readers = (*self.readers, *self.spread_readers)
+        return [name for reader in readers for name in measured_by(reader)]
 
     def of(self, sampler: Sampler, abandoned: Callable[[], bool] = lambda: False) -> Record | None:
         """Draws pictures with one checkpoint, reads and scores them.
@@ -87,8 +94,9 @@ class Evaluation:
             UserError: where no metric can be computed.
         """
         began = time.monotonic()
-        generated = self._read_generated(sampler, abandoned)
-        if generated is None:
+        generated = self._read_generated(sampler, self.embeddings, self.readers, abandoned)
+        grouped = generated and self._grouped(sampler, abandoned)
+        if generated is None or grouped is None:
             return None
         real: Features = {}
         for reader in self.readers:
@@ -96,6 +104,8 @@ class Evaluation:
             real |= real_features(reader, self.real, self.test.directory, progress)
         evidence = Evidence(self.protocol, generated, real, self._drawn_by(sampler), self.captions)
         scores, left_out = score(evidence, self.readers)
+        for found, missing in (score(each, self.spread_readers) for each in grouped):
+            scores, left_out = scores + found, left_out | missing
         if not scores:
             raise next(iter(left_out.values()))
         seconds = time.monotonic() - began
@@ -103,12 +113,42 @@ class Evaluation:
             sampler.step, self.protocol.name, seconds, scores, self.left_out | left_out
         )
 
-    def _read_generated(self, sampler: Sampler, abandoned: Callable[[], bool]) -> Features | None:
-        rows = mesh.own_rows(len(self.embeddings))
+    def _grouped(self, sampler: Sampler, abandoned: Callable[[], bool]) -> list[Evidence] | None:
+        """The evidence of the spread, if it is measured; None where `abandoned` returned True."""
+        if not self.repeated or not self.spread_readers:
+            return []
+        numbers = np.arange(len(self.repeated.rows))
+        made = np.repeat(numbers, self.protocol.repeats)
+        embeddings = self.embeddings[self.repeated.rows[made]]
+        generated = self._read_generated(sampler, embeddings, self.spread_readers, abandoned)
+        if generated is None:
+            return None
+        chosen, real = self.real[np.concatenate(self.repeated.real)], {}
+        for reader in self.spread_readers:
+            real |= read_all(reader, chosen)
+        groups = Groups(
+            made,
+            np.repeat(numbers, [len(each) for each in self.repeated.real]),
+            self.repeated.compared,
+        )
+        origin = self._drawn_by(sampler) | {
+            "captions": f"one of each of {len(numbers)} test images, {self.protocol.repeats} "
+            "pictures each"
+        }
+        return [Evidence(self.protocol, generated, real, origin, groups=groups)]
+
+    def _read_generated(
+        self,
+        sampler: Sampler,
+        embeddings: np.ndarray,
+        readers: Sequence[Reader],
+        abandoned: Callable[[], bool],
+    ) -> Features | None:
+        rows = mesh.own_rows(len(embeddings))
         progress, parts = progress_of("evaluation", len(rows), "drawn and read"), []
-        for done, block in draw(sampler, self.embeddings, rows, self.protocol):
+        for done, block in draw(sampler, embeddings, rows, self.protocol):
             part: Features = {}
-            for reader in self.readers:
+            for reader in readers:
                 part |= reader.read(block)
             parts.append(part)
             progress(done)
@@ -116,7 +156,7 @@ class Evaluation:
             if jax.process_count() == 1 and abandoned():
                 return None
         read = joined(parts)
-        return {name: mesh.gather_rows(a, len(self.embeddings)) for name, a in read.items()}
+        return {name: mesh.gather_rows(a, len(embeddings)) for name, a in read.items()}
 
     def origin(self, pictures: str) -> dict[str, Any]:
         """Returns the fields of a stamp for real pictures.

@@ -10,6 +10,8 @@ from stackgan_jax.evaluation.registry import Measurement
 from stackgan_jax.evaluation.stamps import Score, Stamp
 from stackgan_jax.runtime.errors import UserError
 
+ABOVE = 1.02  # times the score of the real pictures; less than that is chance
+
 
 def score(
     evidence: Evidence, readers: Iterable[Reader]
@@ -51,5 +53,14 @@ def _stamped(name: str, found: Measurement, evidence: Evidence) -> Score:
         **evidence.reader.stamp,
         **evidence.origin,
     )
-    warning = "; ".join(filter(None, (found.warning, evidence.reader.warning)))
+    warnings = (found.warning, evidence.reader.warning, _flattery(name, found))
+    warning = "; ".join(filter(None, warnings))
     return Score(name, found.value, stamp, found.spread, found.real, warning)
+
+
+def _flattery(name: str, found: Measurement) -> str:
+    """Warns of a score above that of real pictures, which nothing honest reaches; "" otherwise."""
+    higher = registry.METRICS[name].better == "higher"
+    if not higher or found.real is None or found.value <= ABOVE * found.real:
+        return ""
+    return "above real pictures: not to be trusted"

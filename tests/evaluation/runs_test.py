@@ -40,9 +40,18 @@ def test_without_inception_there_is_no_fid(run):
     done = evaluate.of_run(run, QUICK)
     assert "fid" not in done.scores and "pytorch-fid" in done.left_out["fid"]
     assert "not FID" in done.scores["joint_frechet_distance"].stamp.definition
-    (run / "text_encoder" / "image_tower.npz").unlink()
-    with pytest.raises(UserError, match=r"pytorch-fid.* has no image tower"):
-        evaluate.of_run(run, QUICK)
+
+
+def test_a_run_without_networks_is_scored_by_its_pixels(run):
+    for name in ("image_tower.npz", "scoring_tower.npz"):
+        (run / "text_encoder" / name).unlink(missing_ok=True)
+    done = evaluate.of_run(run, QUICK)
+    assert set(done.scores) == {"sharpness", "combs", "spread"}
+    assert "pytorch-fid" in done.left_out["fid"]
+    assert "has no image tower" in done.left_out["r_precision"]
+    stamp = done.scores["spread"].stamp
+    assert f"{stamp.generated // 4} test images, 4 pictures each" in stamp.captions
+    assert 2 <= stamp.generated // 4 <= 12 and done.scores["spread"].real == 1
 
 
 def test_a_run_without_checkpoints_is_rejected(run):
