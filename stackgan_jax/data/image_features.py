@@ -13,11 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from stackgan_jax.data import preparation
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.input_pipeline import Split, computed_once
 from stackgan_jax.models import efficientnet
-from stackgan_jax.runtime import files, mesh
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.runtime.locking import locked
 
 NETWORKS = tuple(f"efficientnet_{name}" for name in efficientnet.NETWORKS)
 FILE = "file"  # the network of features that a user computed
@@ -69,19 +67,13 @@ def of_split(split: Split, network: str, size: int) -> np.ndarray:
     """
     known = [preparation.facts(split.directory)["fingerprint"], network, size, VIEWS, _FORMAT]
     key = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
-    path = split.directory / f"features-{network}-{key}.npy"
 
-    def write() -> None:
-        if path.exists():
-            return
-        with locked(path):  # Another run may need the same features.
-            if not path.exists():
-                print(f"Computing {network}'s features of {len(split):,} pictures …", flush=True)
-                with files.replacing(path) as partial, partial.open("wb") as file:
-                    np.save(file, compute(split.images, network, size))
+    def write(path: Path) -> None:
+        print(f"Computing {network}'s features of {len(split):,} pictures …", flush=True)
+        with path.open("wb") as file:  # np.save would add a suffix to a path
+            np.save(file, compute(split.images, network, size))
 
-    mesh.process_0_first(write, f"compute {path}")
-    return np.load(path, mmap_mode="r")
+    return computed_once(split.directory / f"features-{network}-{key}.npy", write)
 
 
 def of_file(path: str | Path, split: Split) -> np.ndarray:

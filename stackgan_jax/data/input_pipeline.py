@@ -117,29 +117,41 @@ def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
     Returns:
         `flat`: `[captions, t]` float32, memory-mapped.
     """
-    path = split.directory / f"embeddings-{encoder.fingerprint}.npy"
 
-    def embed() -> None:
-        if path.exists():
-            return
-        with locked(path):  # Another run may embed the same captions.
-            if not path.exists():
-                _write_embeddings(split, encoder, path)
-
-    mesh.process_0_first(embed, f"embed {path}")
-    return per_caption(split, lambda _: np.load(path, mmap_mode="r"))
-
-
-def _write_embeddings(split: Split, encoder: Any, path: Path) -> None:
-    flat = [caption for captions in split.captions for caption in captions]
-    print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
-    with files.replacing(path) as partial:
+    def write(path: Path) -> None:
+        flat = [caption for captions in split.captions for caption in captions]
+        print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
         shape = len(flat), encoder.width
-        embedded = np.lib.format.open_memmap(partial, "w+", np.float32, shape)
+        embedded = np.lib.format.open_memmap(path, "w+", np.float32, shape)
         for start in range(0, len(flat), EMBEDDED_AT_ONCE):
             stop = start + EMBEDDED_AT_ONCE
             embedded[start:stop] = encoder.embed(flat[start:stop])
         embedded.flush()
+
+    stored = computed_once(split.directory / f"embeddings-{encoder.fingerprint}.npy", write)
+    return per_caption(split, lambda _: stored)
+
+
+def computed_once(path: Path, write: Callable[[Path], None]) -> np.ndarray:
+    """An array that is kept in a file, memory-mapped; the first use computes it.
+
+    Of several processes the first one writes. Another run may need the same array at that time.
+
+    Args:
+        path: an .npy file.
+        write: writes the array to the path that it is given, which becomes `path` when all is done.
+    """
+
+    def compute() -> None:
+        if path.exists():
+            return
+        with locked(path):
+            if not path.exists():
+                with files.replacing(path) as partial:
+                    write(partial)
+
+    mesh.process_0_first(compute, f"compute {path}")
+    return np.load(path, mmap_mode="r")
 
 
 def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> CaptionEmbeddings:

@@ -39,8 +39,10 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     input_pipeline.record_data(split, workdir)
     encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
-    pictures, test_features = images(config, split), features(config, test)
-    statistics = standardising(pictures) if isinstance(joint.image, FeatureTower) else None
+    known, test_features = (features(config, each) for each in (split, test))
+    pictures, statistics = split.images, None
+    if known is not None:
+        pictures, statistics = known, standardising(known)
     if encoder.trainable:
         tokens = input_pipeline.per_caption(split, encoder.tokens)
     else:
@@ -73,7 +75,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
 def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding:
     """The text tower and the image tower that a config describes, and how they are trained."""
     fields = registry.typed(config.image)
-    network, _ = fields.pop("network", scorer.TRAINED), fields.pop("features_file", "")
+    network, _ = fields.pop("network"), fields.pop("features_file")
     choices = (scorer.TRAINED, *image_features.NETWORKS, image_features.FILE)
     if network not in choices:
         raise UserError(
@@ -90,18 +92,12 @@ def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding
 
 def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | None:
     """A split's features `[n, views, d]` by `config.image.network`; None if that is trained."""
-    network = config.image.get("network", scorer.TRAINED)
+    network = config.image.network
     if network == scorer.TRAINED:
         return None
     if network == image_features.FILE:
         return image_features.of_file(config.image.features_file, split)
     return image_features.of_split(split, network, config.joint.image_size)
-
-
-def images(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray:
-    """What the image tower learns from: a split's features, or its pictures."""
-    known = features(config, split)
-    return split.images if known is None else known
 
 
 def standardising(features: np.ndarray) -> dict[str, np.ndarray]:
@@ -120,8 +116,9 @@ def _save(
 ) -> None:
     """Keeps the encoder, normalised by the training captions, together with its image tower."""
     encoder = encoder.trained(params["text"])
-    network = config.image.get("network", scorer.TRAINED)
-    pair = scorer.Scorer(encoder, joint.image, params["image"], joint.image_size, network)
+    pair = scorer.Scorer(
+        encoder, joint.image, params["image"], joint.image_size, config.image.network
+    )
     if encoder.trainable:
         captions = [caption for captions in split.captions for caption in captions]
         encoder = encoder.normalised_by(captions)
