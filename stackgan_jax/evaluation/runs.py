@@ -181,11 +181,14 @@ class Evaluation:
         truncation = "none"
         if self.protocol.truncation:
             truncation = f"z from a normal cut at ±2, times {self.protocol.truncation:g}"
-        decay = sampler.config.training.ema_decay
+        training = sampler.config.training
+        average = f"decay {training.ema_decay:g}"
+        if training.ema_images:
+            average = f"half-life of {training.ema_images:,} images"
         return {
             **self.origin(str(sampler.directory)),
             "truncation": truncation,
-            "averaged": f"the generator's moving average, decay {decay:g}",
+            "averaged": f"the generator's moving average, {average}",
             "batch_norm": "moving averages (inference)",
             "step": sampler.step,
             "checkpoint": sha256([sampler.state.ema, *sampler.state.priors])[:16],

@@ -59,8 +59,9 @@ def _stamped(name: str, found: Measurement, evidence: Evidence) -> Score:
 
 
 def _flattery(name: str, found: Measurement) -> str:
-    """Warns of a score above that of real pictures, which nothing honest reaches; "" otherwise."""
-    higher = registry.METRICS[name].better == "higher"
-    if not higher or found.real is None or found.value <= ABOVE * found.real:
+    """Warns of a text score above that of real pictures, which nothing honest reaches; or ""."""
+    metric = registry.METRICS[name]
+    of_text = metric.captions and metric.better == "higher"
+    if not of_text or found.real is None or found.value <= ABOVE * found.real:
         return ""
     return "above real pictures: not to be trusted"

@@ -1,0 +1,36 @@
+"""Scores that flatter are marked: above those of real pictures, or by the run's own tower."""
+
+import json
+import shutil
+
+import pytest
+
+from stackgan_jax.evaluation import scoring
+from stackgan_jax.evaluation.readers import JointReader
+from stackgan_jax.evaluation.registry import METRICS, Measurement
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "real", "marked"),
+    [
+        ("r_precision", 0.54, 0.316, True),
+        ("r_precision", 0.318, 0.316, False),  # chance
+        ("r_precision", 0.2, 0.316, False),
+        ("r_precision", 0.54, None, False),
+        ("spread", 1.3, 1.0, False),  # differing more than real pictures flatters nobody
+    ],
+)
+def test_a_text_score_above_that_of_real_pictures_is_marked(name, value, real, marked):
+    assert name in METRICS
+    warning = scoring._flattery(name, Measurement(value, "a share", "features", real=real))
+    assert ("not to be trusted" in warning) == marked
+
+
+def test_a_tower_that_the_generator_was_trained_against_is_named(runs, tmp_path):
+    assert not JointReader.of_run(runs / "stage1").warning
+    shutil.copytree(runs / "stage2", tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints"))
+    file = tmp_path / "run" / "stage1.json"  # the earlier stage was
+    config = json.loads(file.read_text())
+    config["training"]["matching_weight"] = 10.0
+    file.write_text(json.dumps(config))
+    assert "trained against the image tower" in JointReader.of_run(tmp_path / "run").warning
