@@ -94,7 +94,7 @@ def published(text_encoder: ConfigDict, stage1: ConfigDict, stage2: ConfigDict) 
 
 
 def modern(stage1: ConfigDict, stage2: ConfigDict) -> None:
-    """The modern recipe with as many steps as an hour on two cores allows."""
+    """The steps of the modern recipe; how good the pictures are then is not measured yet."""
     stage1.update(steps=3000, save_every=500)
     stage2.update(steps=500, save_every=100)
 

@@ -147,7 +147,7 @@ def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> N
     there, here = _identity(existing), _identity(wanted)
     different = [
         f"{key} ({there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here)"
-        for key in sorted(there.keys() | here.keys())
+        for key in sorted(there.keys() | here.keys(), key=lambda key: (key.count("."), key))
         if there.get(key, "absent") != here.get(key, "absent")
     ]
     if different:

@@ -102,24 +102,22 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
 
 
 def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
-    """The modern recipe: docs/recipes.md has what each part is worth.
-
-    Generators with text and noise in every block, a discriminator on a frozen pretrained network,
-    hinge loss, differentiable augmentation, an average counted in images.
+    """Changes a stage's config to the modern recipe: docs/recipes.md has its parts and sources.
 
     Args:
-        config: of `create`, which it changes.
+        config: of `create`.
         generator: width of the generator.
         discriminator: width of the discriminator's heads.
     """
     first = config.kind == "stage1"
     size = config.discriminator.size
-    condition = {"condition": 128, "condition_slope": 0.2, "log_variance": False}
     config.generator = ConfigDict(
         {
             "network": "stage1_modulated" if first else "stage2_modulated",
             "features": generator,
-            **condition,
+            "condition": 128,
+            "condition_slope": 0.2,
+            "log_variance": False,
             "dtype": "float32",
         }
     )
