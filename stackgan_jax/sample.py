@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from stackgan_jax import text
 from stackgan_jax.data import images
 from stackgan_jax.models import convolution
-from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime import configuration, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.training import gan
@@ -104,19 +104,19 @@ def load(workdir: str | Path, step: int | None = None) -> Sampler:
 
     Args:
         workdir: of the run.
-        step: of the checkpoint, the newest by default.
+        step: of the checkpoint; by default the best by `config.keep.best`, or the newest.
 
     Raises:
-        UserError: there is no run or no checkpoint in it, or it is a text encoder's.
+        UserError: there is no run or no sound checkpoint in it, or it is a text encoder's.
     """
     directory, config = find_run(paths.folder(workdir))
-    checkpoints = Checkpoints(directory / "checkpoints", read_only=True)
-    part = checkpoints.restore_part(("ema", "priors"), step)
+    checkpoints = Checkpoints(directory / "checkpoints", **config.get("keep", {}), read_only=True)
+    saved = checkpoints.restore_part(("ema", "priors"), step)
     return Sampler(
         config=config,
         game=load_game(directory),
-        state=gan.GanState.to_draw(part["ema"], part["priors"]),
-        step=checkpoints.latest if step is None else step,
+        state=gan.GanState.to_draw(saved.state["ema"], saved.state["priors"]),
+        step=saved.step,
         directory=directory,
     )
 
@@ -128,7 +128,7 @@ def find_run(workdir: Path) -> tuple[Path, ConfigDict]:
         UserError: there is no run, or it draws no pictures.
     """
     path = workdir / "config.json"
-    if not path.is_file():
+    if not run_files.exists(path):
         raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
     config = configuration.read(path)
     if trainings := "kind" not in config and configuration.stages(config):

@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.data import preparation, registry
 from stackgan_jax.data.batches import CaptionEmbeddings
-from stackgan_jax.runtime import configuration, files, mesh, paths
+from stackgan_jax.runtime import configuration, files, mesh, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.locking import locked
 
@@ -104,7 +104,7 @@ def warn_of_other_data(split: Split, encoder_run: Path) -> None:
 
 def _recorded_data(workdir: Path) -> dict[str, Any] | None:
     path = workdir / DATA
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return run_files.read(path) if run_files.exists(path) else None
 
 
 def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:

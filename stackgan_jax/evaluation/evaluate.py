@@ -23,9 +23,8 @@ from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.folders import Folder
 from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import Record
-from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime import configuration, lease, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import run_folder
 from stackgan_jax.training.checkpoint import saved_steps
 
 CACHE = "~/.cache/stackgan_jax/features"  # the features of folders of real pictures
@@ -106,7 +105,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     evaluation, announced, done = None, False, set()
     while True:
         # Checked before the checkpoints: after training has ended, no new one appears.
-        ended = not (run_folder.is_training(directory) or run_folder.is_training(workdir))
+        ended = not (lease.is_held(directory) or lease.is_held(workdir))
         steps = saved_steps(directory / "checkpoints")
         done |= {r.step for r in evaluated(directory, protocol) if has_fid_if(protocol, r)}
         if waiting := [step for step in steps if step not in done]:
@@ -129,7 +128,7 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
 def _find_beginning(workdir: Path) -> tuple[Path, ConfigDict]:
     """Like `sample.find_run`, but waits for the last stage of a quickstart in training."""
     announced = False
-    while run_folder.is_training(workdir) and not _has_a_stage(workdir):
+    while lease.is_held(workdir) and not _has_a_stage(workdir):
         announced = announced or _announce_wait("last stage", workdir)
         time.sleep(POLL)
     return sample.find_run(workdir)

@@ -3,7 +3,6 @@
 import dataclasses
 import datetime
 import importlib.metadata
-import json
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,8 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import sample
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime import configuration, run_files
+from stackgan_jax.training import metrics_log
 from stackgan_jax.training.checkpoint import saved_steps
 
 PACKAGES = ("stackgan_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
@@ -61,7 +61,7 @@ def find_runs(workdir: Path) -> list[Run]:
     """
     path = workdir / "config.json"
     folders = []
-    if path.is_file() and "kind" not in (config := configuration.read(path)):
+    if run_files.exists(path) and "kind" not in (config := configuration.read(path)):
         folders = [workdir / training.kind for training in configuration.stages(config)]
         folders = [folder for folder in folders if saved_steps(folder / "checkpoints")]
     if not any(configuration.STAGE.fullmatch(folder.name) for folder in folders):
@@ -75,10 +75,7 @@ def find_runs(workdir: Path) -> list[Run]:
 
 def read_log(folder: Path) -> list[dict[str, float]]:
     """Returns the lines of a run's metrics.jsonl; none if the file is missing."""
-    path = folder / "metrics.jsonl"
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return metrics_log.read(folder / metrics_log.FILE)
 
 
 def training_seconds(runs: Sequence[Run]) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 import stackgan_jax
-from stackgan_jax.runtime import files, former_configs, paths
+from stackgan_jax.runtime import files, former_configs, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 
 TEXT_ENCODER = "text_encoder"
@@ -102,8 +102,19 @@ def evaluation() -> ConfigDict:
 
 
 def read(path: Path) -> ConfigDict:
-    """Reads the config that a run wrote, of this version or an earlier one."""
-    return ConfigDict(former_configs.upgrade(json.loads(path.read_text(encoding="utf-8"))))
+    """Reads the config that a run wrote, of this version or an earlier one.
+
+    Raises:
+        UserError: it can't be read, or it isn't the one that the checkpoints beside it belong to.
+    """
+    config = ConfigDict(former_configs.upgrade(run_files.read(path)))
+    kept = run_files.copy(path)
+    if kept and (different := _differences(ConfigDict(former_configs.upgrade(kept)), config)):
+        raise UserError(
+            f"{path} has changed since the newest checkpoint was saved: {different}. Set it back, "
+            "or delete it, so that the checkpoint's copy is used."
+        )
+    return config
 
 
 def write(path: Path, config: ConfigDict) -> None:
@@ -144,18 +155,23 @@ def has_begun(workdir: str | Path) -> bool:
 
 def refuse_another(existing: ConfigDict, wanted: ConfigDict, workdir: Path) -> None:
     """Raises UserError if `workdir`, a run of `existing`, can't resume as `wanted`."""
+    if different := _differences(existing, wanted):
+        raise UserError(
+            f"{workdir} belongs to another config: it differs in {different}; "
+            "give another --workdir, or the values it was trained with."
+        )
+
+
+def _differences(existing: ConfigDict, wanted: ConfigDict) -> str:
+    """The values by which two runs can't be one, as part of a sentence; "" for none."""
     there, here = _identity(existing), _identity(wanted)
     different = [
         f"{key} ({there.get(key, 'absent')!r} there, {here.get(key, 'absent')!r} here)"
         for key in sorted(there.keys() | here.keys(), key=lambda key: (key.count("."), key))
         if there.get(key, "absent") != here.get(key, "absent")
     ]
-    if different:
-        more = f" and {len(different) - 3} more" if len(different) > 3 else ""
-        raise UserError(
-            f"{workdir} belongs to another config: it differs in {', '.join(different[:3])}{more}; "
-            "give another --workdir, or the values it was trained with."
-        )
+    more = f" and {len(different) - 3} more" if len(different) > 3 else ""
+    return ", ".join(different[:3]) + more
 
 
 def _identity(config: ConfigDict) -> dict[str, Any]:

@@ -2,12 +2,13 @@
 
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 
 from absl import flags, logging
 
-from stackgan_jax.runtime import command_line, configuration
+from stackgan_jax.runtime import command_line, configuration, disk
 from stackgan_jax.runtime.errors import Stopped, UserError
 
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
@@ -70,8 +71,8 @@ def run(program: Callable[[], None]) -> None:
     Log messages below warnings are hidden, unless --verbosity is given.
 
     Raises:
-        SystemExit: with status 1 after a UserError, 130 after Ctrl-C, and 128 plus the signal's
-            number after a signal at which training was saved and stopped.
+        SystemExit: with status 1 after a UserError or on a full disk, 130 after Ctrl-C, and 128
+            plus the signal's number after a signal at which training was saved and stopped.
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax logs every part of every save at INFO.
@@ -81,8 +82,14 @@ def run(program: Callable[[], None]) -> None:
         print_error(error)
         sys.exit(1)
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # More of them must not disturb the end.
         print("\nInterrupted; the same command begins again.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Stopped as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.exit_status)
+    except Exception as error:
+        if not disk.is_full(error):
+            raise
+        print_error(UserError(disk.sentence(error)))
+        sys.exit(1)

@@ -1,6 +1,7 @@
 """The text encoder of a run: written to disk, found and loaded again (StackGAN, sec. 3.1)."""
 
 import json
+import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from stackgan_jax.runtime import files, paths
+from stackgan_jax.runtime import files, paths, seals
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import ENCODERS, Encoder
 
@@ -88,6 +89,27 @@ def copy_encoder(source: str | Path, directory: str | Path) -> Path:
     return _write_folder(paths.absolute(directory), write)
 
 
+def repair(source: str | Path, directory: Path) -> None:
+    """Copies a damaged encoder again, if its source is still what was copied, and says so.
+
+    The damaged one is kept beside it.
+
+    Args:
+        source: as in `copy_encoder`.
+        directory: the folder of the copy.
+    """
+    what = seals.damage(directory) if directory.exists() else ""
+    if not what or not exists(source) or not seals.same(find(source), directory):
+        return
+    aside = directory.with_name(f"damaged_{directory.name}-{secrets.token_hex(2)}")
+    directory.rename(aside)
+    copy_encoder(source, directory)
+    print(
+        f"{directory} was damaged ({what}). It is now {aside.name}; {source} was copied again.",
+        flush=True,
+    )
+
+
 def _write_folder(directory: Path, write: Callable[[Path], None]) -> Path:
     """Calls `write` with an empty folder, which then becomes `directory`."""
     if not isinstance(directory, Path):
@@ -95,6 +117,7 @@ def _write_folder(directory: Path, write: Callable[[Path], None]) -> Path:
     try:
         with files.replacing_folder(directory) as folder:
             write(folder)
+            seals.seal(folder)
     except OSError as error:
         raise UserError(
             f"The text encoder can't be written to {directory}: {error.strerror or error}; "
@@ -107,6 +130,7 @@ def _upload(directory: Any, write: Callable[[Path], None]) -> Any:
     """`_write_folder` for gs://, which has no rename: the file that marks an encoder comes last."""
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder))
+        seals.seal(Path(folder))
         directory.mkdir(parents=True, exist_ok=True)
         for file in sorted(Path(folder).iterdir(), key=lambda file: file.name == _DESCRIPTION):
             (directory / file.name).write_bytes(file.read_bytes())
@@ -159,6 +183,8 @@ def load_encoder(path: str | Path) -> Encoder:
         UserError: If it is missing or damaged.
     """
     directory = find(path)
+    if what := seals.damage(directory):
+        raise _damaged(directory, what)
     try:
         description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
         chosen = kind(description["encoder"], directory)
@@ -169,9 +195,14 @@ def load_encoder(path: str | Path) -> Encoder:
             arrays = {name: archive[name] for name in archive.files}
         return chosen.restored(description, arrays)
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise UserError(
-            f"The text encoder in {directory} is damaged ({error}); train or import it again."
-        ) from error
+        raise _damaged(directory, error) from error
+
+
+def _damaged(directory: Any, what: object) -> UserError:
+    return UserError(
+        f"The text encoder in {directory} is damaged ({what}); restore it from a copy, or train or "
+        "import it again."
+    )
 
 
 def embed(workdir_or_path: str | Path, captions: str | Iterable[str]) -> np.ndarray:

@@ -1,21 +1,46 @@
-"""Orbax checkpoints of any pytree: saved in the background, restored on any mesh."""
+"""Orbax checkpoints of any pytree: saved in the background, sealed, restored on any mesh.
+
+A checkpoint is sealed when it is complete: `runtime/seals.py`. Its seal also carries the run's
+config and the other small files without which the arrays mean nothing.
+"""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+import gc
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from stackgan_jax.runtime import paths
+from stackgan_jax.runtime import disk, mesh, paths, processes, seals
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import former_states
 
+CARRIED = ("config.json", "data.json", "stage[0-9]*.json")  # Of the run's folder.
+UNSEALED = ("_CHECKPOINT_METADATA",)  # Orbax still adds a time to it.
+DAMAGED = "damaged_checkpoints"  # Where training sets damaged checkpoints aside, in the run.
+
+
+class Saved(NamedTuple):
+    """What was restored.
+
+    Attributes:
+        step: of the checkpoint.
+        state: the whole state, or the fields that were asked for.
+    """
+
+    step: int
+    state: Any
+
 
 class Checkpoints:
-    """The checkpoints of one run, `<directory>/<step>/{state,metrics}`.
+    """The checkpoints of one run, `<directory>/<step>/{state,metrics,seal.json}`.
 
     Args:
         directory: the folder; it is created when the first checkpoint is saved.
@@ -36,13 +61,21 @@ class Checkpoints:
         read_only: bool = False,
     ) -> None:
         self.directory = paths.absolute(directory)
-        self._manager = ocp.CheckpointManager(
+        self._best, self._best_mode, self._read_only = best, best_mode, read_only
+        self._policy = _preservation_policy(newest, every, best, best_mode)
+        self._saving: int | None = None
+
+    @functools.cached_property
+    def _manager(self) -> ocp.CheckpointManager:
+        """What saves. It is made after `restore`, because it reads every checkpoint's metrics."""
+        for step in self.steps:
+            if _metrics(self.directory / str(step)) is None:
+                self._set_aside(step, "its metrics can't be read")
+        return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
-                preservation_policy=_preservation_policy(newest, every, best, best_mode),
-                # Otherwise a checkpoint that another process is saving would be cleaned up.
-                cleanup_tmp_directories=not read_only,
-                create=not read_only,
+                preservation_policy=self._policy,
+                async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
             item_handlers={
                 "state": ocp.StandardCheckpointHandler(),
@@ -51,14 +84,24 @@ class Checkpoints:
         )
 
     @property
-    def latest(self) -> int | None:
-        """The newest saved step, or None."""
-        return self._manager.latest_step()
-
-    @property
     def steps(self) -> list[int]:
         """All saved steps, oldest first."""
-        return sorted(self._manager.all_steps())
+        return saved_steps(self.directory)
+
+    @property
+    def latest(self) -> int | None:
+        """The newest saved step, or None."""
+        return max(self.steps, default=None)
+
+    @property
+    def best(self) -> int | None:
+        """The step to draw from: that with the best value of the metric `best`, or the newest."""
+        values = {step: self._value(step) for step in self.steps} if self._best else {}
+        measured = {step: value for step, value in values.items() if value is not None}
+        if not measured:
+            return self.latest
+        choose = min if self._best_mode == "min" else max
+        return choose(measured, key=lambda step: (measured[step], -step))
 
     def save(self, step: int, state: Any, metrics: Mapping[str, float]) -> None:
         """Starts to save a checkpoint in the background; a saved step is not saved again.
@@ -73,6 +116,8 @@ class Checkpoints:
         """
         metrics = {name: float(value) for name, value in metrics.items()}
         with _disk_errors_as_user_errors(f"saving step {step} in {self.directory}"):
+            self._manager.wait_until_finished()  # so that `_seal` knows of which step it is called
+            self._saving = step
             self._manager.save(
                 step,
                 metrics=metrics,
@@ -90,65 +135,82 @@ class Checkpoints:
         with _disk_errors_as_user_errors(f"saving in {self.directory}"):
             self._manager.check_for_errors()
 
-    def restore(self, template: Any, step: int | None = None) -> Any:
+    def restore(self, template: Any, step: int | None = None) -> Saved:
         """Restores the state of a step.
+
+        A damaged checkpoint is set aside, unless `read_only`, and an older one restored.
 
         Args:
             template: a state with the same structure, shapes and shardings.
-            step: the step; the newest by default.
+            step: this step and no other; the newest sound one by default.
 
         Returns:
-            The state, with the shardings of `template`.
+            The step, and its state with the shardings of `template`.
 
         Raises:
-            UserError: there is no such checkpoint, or its arrays have other shapes.
+            UserError: there is no such checkpoint, none is sound, or its arrays have other shapes.
         """
-        step = self._existing(step)
-        saved = self._manager.item_metadata(step).state.tree
-        stored = former_states.as_stored(template, saved)
-        self._require_shapes(stored, saved, step)
-        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(state=ocp.args.StandardRestore(abstract))
-        )
-        return former_states.as_now(template, restored.state)
 
-    def restore_part(self, names: tuple[str, ...], step: int | None = None) -> dict[str, Any]:
+        def read(step: int) -> Any:
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+                saved = self._shapes_of(reader, step)
+                stored = former_states.as_stored(template, saved)
+                self._require_shapes(stored, saved, step)
+                abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, stored)
+                restored = reader.restore(
+                    self._state(step), args=ocp.args.StandardRestore(abstract)
+                )
+            return former_states.as_now(template, restored)
+
+        return self._sound(self._candidates(step, self.latest), read)
+
+    def restore_part(self, names: tuple[str, ...], step: int | None = None) -> Saved:
         """Restores some fields of the state only.
 
         Args:
             names: top-level fields of the state.
-            step: the step; the newest by default.
+            step: this step and no other; `best` by default, or another sound one.
 
         Returns:
-            Each field by name, as nested dicts of NumPy arrays.
+            The step, and each field by name, as nested dicts of NumPy arrays.
 
         Raises:
-            UserError: there is no such checkpoint, or it lacks a field.
+            UserError: there is no such checkpoint, none is sound, or it lacks a field.
         """
-        step = self._existing(step)
-        saved = self._manager.item_metadata(step).state.tree
-        names = former_states.stored_names(names, saved)
-        missing = [name for name in names if name not in saved]
-        if missing:
-            raise UserError(
-                f"The checkpoint {self.directory}/{step} has no {', '.join(missing)}; "
-                f"it holds {', '.join(sorted(saved))}."
-            )
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        part = {name: saved[name] for name in names}
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device), part
-        )
-        restore_args = ocp.checkpoint_utils.construct_restore_args(abstract)
+        candidates = self._candidates(step, self.best)
+        return self._sound(candidates, lambda step: self._part(names, step))
+
+    def _part(self, names: tuple[str, ...], step: int) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
+            saved = self._shapes_of(reader, step)
+            names = former_states.stored_names(names, saved)
+            missing = [name for name in names if name not in saved]
+            if missing:
+                raise UserError(
+                    f"The checkpoint {self.directory}/{step} has no {', '.join(missing)}; "
+                    f"it holds {', '.join(sorted(saved))}."
+                )
+            device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+            abstract = jax.tree.map(
+                lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+                {name: saved[name] for name in names},
+            )
             restored = reader.restore(
-                self.directory / str(step) / "state",
+                self._state(step),
                 args=ocp.args.PyTreeRestore(
-                    abstract, restore_args=restore_args, partial_restore=True
+                    abstract,
+                    restore_args=ocp.checkpoint_utils.construct_restore_args(abstract),
+                    partial_restore=True,
                 ),
             )
         return former_states.parts_as_now(jax.device_get(restored))
+
+    def _state(self, step: int) -> Any:
+        return self.directory / str(step) / "state"
+
+    def _shapes_of(self, reader: ocp.Checkpointer, step: int) -> dict[str, Any]:
+        """The tree of shapes and types of a saved state."""
+        return reader.metadata(self._state(step)).item_metadata.tree
 
     def metrics(self, step: int | None = None) -> dict[str, float]:
         """Returns the metrics that were saved with the state.
@@ -159,11 +221,8 @@ class Checkpoints:
         Raises:
             UserError: there is no such checkpoint.
         """
-        step = self._existing(step)
-        restored = self._manager.restore(
-            step, args=ocp.args.Composite(metrics=ocp.args.JsonRestore())
-        )
-        return restored.metrics
+        (step, *_) = self._candidates(step, self.latest)
+        return _metrics(self.directory / str(step)) or {}
 
     def wait(self) -> None:
         """Returns when all checkpoints that are being saved are on disk.
@@ -179,15 +238,94 @@ class Checkpoints:
         self.wait()
         self._manager.close()
 
-    def _existing(self, step: int | None) -> int:
-        """Returns `step`, or the newest step for None; raises UserError if it was not saved."""
-        if step is None:
-            step = self.latest
-        if step is None or step not in self.steps:
+    def _seal(self) -> None:
+        """Seals the checkpoint that Orbax has written and will now give its final name."""
+        if jax.process_index():
+            return
+        unfinished = self.directory.glob(f"{self._saving}.orbax-checkpoint-tmp*")
+        folder = next(iter(unfinished), self.directory / str(self._saving))
+        run = self.directory.parent
+        carried = [path for pattern in CARRIED for path in run.glob(pattern)]
+        texts = {path.name: path.read_text(encoding="utf-8") for path in carried}
+        seals.seal(folder, texts, leave_out=UNSEALED)
+
+    def _candidates(self, step: int | None, first: int | None) -> list[int]:
+        """`step` alone, or for None all saved steps: `first`, then the others, newest first."""
+        steps = self.steps
+        if step is None and steps:
+            return [first, *(each for each in reversed(steps) if each != first)]
+        if step not in steps:
             missing = "No checkpoint" if step is None else f"No checkpoint of step {step}"
-            remedy = f"; there are {self.steps}" if self.steps else "; train it first"
+            remedy = f"; there are {steps}" if steps else "; train it first"
             raise UserError(f"{missing} in {self.directory}{remedy}.")
-        return step
+        return [step]
+
+    def _sound(self, candidates: Sequence[int], read: Callable[[int], Any]) -> Saved:
+        """Reads the first sound one of some steps; the damaged ones before it are set aside."""
+        damaged: dict[int, str] = {}
+        for step in candidates:
+            damage, state = self._verified(step, read)
+            if not damage:
+                for each, reason in damaged.items():
+                    self._leave_out(each, reason, step)
+                return Saved(step, state)
+            damaged[step] = damage
+        listed = "; ".join(f"step {step}: {reason}" for step, reason in damaged.items())
+        others = [step for step in self.steps if step not in damaged]
+        remedy = f"use one of {others}, or restore" if others else "restore"
+        raise UserError(
+            f"No checkpoint in {self.directory} can be used ({listed}). Nothing was changed there; "
+            f"{remedy} the folder from a copy, or train again in another --workdir."
+        )
+
+    def _verified(self, step: int, read: Callable[[int], Any]) -> tuple[str, Any]:
+        """(what is damaged or "", what `read` returns): verified while it is read."""
+        folder = self.directory / str(step)
+        with ThreadPoolExecutor(1) as beside:
+            found = beside.submit(lambda: "" if jax.process_index() else seals.damage(folder))
+            if jax.process_count() > 1:  # They read together or not at all.
+                if damage := "".join(processes.gather(found.result())):
+                    return damage, None
+                return "", read(step)
+            with _silent_libraries():
+                try:
+                    state, error = read(step), None
+                except Exception as raised:
+                    state, error = None, raised
+                    gc.collect()  # Readings that failed beside it are logged when collected.
+            damage = found.result()
+        if isinstance(error, UserError) and not damage:
+            raise error
+        if error and not damage:
+            damage = f"it can't be read ({_reason(error)})"
+        return damage, state
+
+    def _leave_out(self, step: int, reason: str, instead: int) -> None:
+        """Says which step is used instead of a damaged one; training moves that out of the way."""
+        if self._read_only:
+            self._say(f"Step {step:,} in {self.directory} is damaged: {reason}.")
+        else:
+            self._set_aside(step, reason)
+        self._say(f"Step {instead:,} is used instead.")
+
+    def _set_aside(self, step: int, reason: str) -> None:
+        """Moves a damaged checkpoint out of the way of training, and says so."""
+        place = self.directory.parent / DAMAGED
+        if jax.process_index() == 0:
+            place.mkdir(exist_ok=True)
+            number = sum(path.name.split(".")[0] == str(step) for path in place.iterdir())
+            target = place / (f"{step}.{number}" if number else str(step))
+            (self.directory / str(step)).rename(target)
+        self._say(f"Step {step:,} of {self.directory} is damaged: {reason}. It is now in {place}.")
+        mesh.wait_for_all_processes(f"set {step} aside")
+
+    def _say(self, sentence: str) -> None:
+        if jax.process_index() == 0:
+            print(sentence, flush=True)
+
+    def _value(self, step: int) -> float | None:
+        """The metric `best` of a step; None if it was not measured or can't be read."""
+        return (_metrics(self.directory / str(step)) or {}).get(self._best)
 
     def _require_shapes(self, template: Any, tree: Any, step: int) -> None:
         """Raises UserError if the arrays of the saved tree and of `template` differ in shape."""
@@ -204,7 +342,9 @@ class Checkpoints:
 
 def saved_steps(directory: Path) -> list[int]:
     """Returns the steps with complete checkpoints, oldest first, without opening them."""
-    return sorted(int(path.name) for path in directory.glob("*") if path.name.isdigit())
+    if not directory.exists():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
 
 
 def _preservation_policy(
@@ -228,6 +368,17 @@ def _preservation_policy(
 
 
 @contextlib.contextmanager
+def _silent_libraries() -> Iterator[None]:
+    """Nothing is logged in this block: what is damaged is said in one sentence after it."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextlib.contextmanager
 def _disk_errors_as_user_errors(doing: str) -> Iterator[None]:
     """Turns the errors that Orbax raises on a full or unwritable disk into a `UserError`.
 
@@ -237,11 +388,26 @@ def _disk_errors_as_user_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"Failed while {doing}: {reason[0][:300]} "
+            f"Failed while {doing}: {_reason(error)} "
             "Earlier checkpoints are intact; free disk space or correct the path, then run again."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    if disk.is_full(error):
+        return f"{disk.REASON}."
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]
+
+
+def _metrics(folder: Any) -> dict[str, float] | None:
+    """The metrics of a checkpoint; None if they can't be read."""
+    try:
+        metrics = json.loads((folder / "metrics" / "metrics").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return metrics if isinstance(metrics, dict) else None
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -114,8 +114,8 @@ def adopt_priors(
     if begun:
         return configs, None
     # Read only: the stage before may be training at this moment.
-    checkpoints = Checkpoints(source / "checkpoints", read_only=True)
-    saved = checkpoints.restore_part(("ema", "priors"))
+    checkpoints = Checkpoints(source / "checkpoints", **configs[-1].get("keep", {}), read_only=True)
+    saved = checkpoints.restore_part(("ema", "priors")).state
     if checkpoints.latest < configs[-1].steps and jax.process_index() == 0:
         print(
             f"{title(name)} in {source} has done {checkpoints.latest:,} of its "

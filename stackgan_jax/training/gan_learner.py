@@ -95,6 +95,8 @@ def _own_encoder(config: ConfigDict, workdir: Path, priors: tuple[Any, ...] | No
             previous = config[configuration.previous_stage(config)]
             text.require_of_stage1(config.text_encoder, previous, len(kernel))
         text.copy_encoder(config.text_encoder, own)
+    elif jax.process_index() == 0:
+        text.repair(config.text_encoder, own)
     mesh.wait_for_all_processes("text encoder")
     return text.load_encoder(own)
 

@@ -82,10 +82,10 @@ def run(
     """
     checkpoints = Checkpoints(workdir / "checkpoints", **config.keep)
     state = learner.init(jax.random.key(config.seed))
-    start = checkpoints.latest or 0
+    begun = checkpoints.latest is not None
+    start, state = checkpoints.restore(state) if begun else (0, state)
     progress = Progress(config, workdir, start)
-    if checkpoints.latest is not None:
-        state = checkpoints.restore(state)
+    if begun:
         progress.say(f"Resuming from step {start:,} of {workdir}.")
     progress.overview(learner.parameters(state))
     try:

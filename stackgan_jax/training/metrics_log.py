@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from stackgan_jax.runtime import files
 from stackgan_jax.runtime.errors import UserError
+
+FILE = "metrics.jsonl"
 
 
 class PendingMetrics:
@@ -83,7 +86,7 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Path, start: int) -> None:
-        self.path = workdir / "metrics.jsonl"
+        self.path = workdir / FILE
         self._seconds_before = self._keep_until(start)
 
     def append(self, step: int, seconds: float, means: Mapping[str, float]) -> None:
@@ -102,7 +105,34 @@ class MetricsLog:
         """Removes the lines after `step`; returns the seconds of training up to there."""
         if not self.path.exists():
             return 0.0
-        lines = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-        kept = [line for line in lines if line["step"] <= step]
+        kept = [line for line in read(self.path) if line["step"] <= step]
         files.write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         return kept[-1]["seconds"] if kept else 0.0
+
+
+def read(path: Any) -> list[dict[str, float]]:
+    """The lines of a metrics.jsonl; none if there is no such file.
+
+    What can't be read, for example of a line that a full disk cut, is left out, and said.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_bytes().splitlines()
+    read = [line for line in map(_parsed, lines) if line]
+    if len(read) < len(lines):
+        print(
+            f"{len(lines) - len(read)} of {len(lines)} lines of {path} can't be read and are left "
+            "out.",
+            flush=True,
+        )
+    return read
+
+
+def _parsed(line: bytes) -> dict[str, float] | None:
+    """A line's content; None if it isn't a line of this log."""
+    try:
+        content = json.loads(line)
+        numbers = [content["step"], content["seconds"], *content.values()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return content if all(isinstance(each, int | float) for each in numbers) else None

@@ -74,7 +74,8 @@ def _exported_gan(
         networks = {STAGE1_PREFIX: game.priors[0], "": game.generator}
     _require_published(config.kind, networks, game.discriminator)
     names = ("generator", "discriminator", "ema", "priors")
-    saved = Checkpoints(workdir / "checkpoints").restore_part(names)
+    checkpoints = Checkpoints(workdir / "checkpoints", **config.get("keep", {}), read_only=True)
+    saved = checkpoints.restore_part(names).state
     generator = {"": saved["ema" if averaged else "generator"]}
     if game.priors:
         generator[STAGE1_PREFIX] = saved["priors"][0]

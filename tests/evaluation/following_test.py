@@ -10,8 +10,8 @@ from sample_scores import QUICK, record, stamp
 from stackgan_jax.evaluation import evaluate, inception_weights, records
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.evaluation.stamps import Score
+from stackgan_jax.runtime import lease
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import run_folder
 
 EVALUATED = "quick, changed: images 160, attributes False"  # the name of QUICK's protocol
 
@@ -20,7 +20,7 @@ def test_each_checkpoint_is_evaluated_until_training_ends(run, monkeypatch, caps
     monkeypatch.setattr(evaluate, "POLL", 0.05)
     shutil.move(run / "checkpoints" / "4", run / "later")  # not yet saved
     following = threading.Thread(target=evaluate.follow, args=(run, QUICK))
-    with run_folder.training(run):
+    with lease.hold(run):
         following.start()
         wait_until(lambda: [r.step for r in records.read(run / "metrics.json")] == [2])
         time.sleep(0.3)
@@ -44,7 +44,7 @@ def test_a_quickstart_is_followed_from_its_last_stage_on(run, tmp_path, monkeypa
     (quickstart / "config.json").write_text('{"stage2": {"kind": "stage2"}}')
     returned = []
     following = threading.Thread(target=lambda: returned.append(evaluate.follow(quickstart, QUICK)))
-    with run_folder.training(quickstart):
+    with lease.hold(quickstart):
         following.start()
         time.sleep(0.3)
         assert following.is_alive()
@@ -59,7 +59,7 @@ def test_a_quickstart_is_followed_from_its_last_stage_on(run, tmp_path, monkeypa
 
 def test_missing_weights_are_rejected_before_the_first_checkpoint(run):
     shutil.rmtree(run / "checkpoints")
-    with run_folder.training(run), pytest.raises(UserError, match=r"There is no file none\.pth"):
+    with lease.hold(run), pytest.raises(UserError, match=r"There is no file none\.pth"):
         evaluate.follow(run, QUICK | {"inception": "none.pth"})
 
 

@@ -75,6 +75,7 @@ def test_a_saved_encoder_of_an_unknown_kind_is_rejected(encoder, tmp_path):
     directory = text.save_encoder(encoder, tmp_path / "text_encoder")
     description = directory / "encoder.json"
     description.write_text(description.read_text().replace("char_cnn_rnn", "word2vec"))
+    (directory / "seal.json").unlink()
     with pytest.raises(UserError, match=r"Unknown text encoder 'word2vec'.*char_cnn_rnn"):
         text.load_encoder(directory)
 

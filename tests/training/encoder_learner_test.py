@@ -46,7 +46,7 @@ def test_a_pretrained_network_trains_and_scores_pictures_of_any_size(small_confi
 
 
 def trained_params(workdir):
-    return Checkpoints(workdir / "checkpoints").restore_part(("params",))["params"]
+    return Checkpoints(workdir / "checkpoints").restore_part(("params",)).state["params"]
 
 
 def test_features_from_a_file_train_and_resume_bit_by_bit(config_of_file, tmp_path):

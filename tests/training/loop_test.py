@@ -13,11 +13,11 @@ import pytest
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from stackgan_jax import stages
+from stackgan_jax import stages, text
 from stackgan_jax.data import input_pipeline
-from stackgan_jax.runtime import mesh
+from stackgan_jax.runtime import configuration, lease, mesh
 from stackgan_jax.runtime.errors import Stopped, UserError
-from stackgan_jax.training import gan_learner, loop, run_folder
+from stackgan_jax.training import gan_learner, loop
 from stackgan_jax.training.checkpoint import Checkpoints
 
 
@@ -53,7 +53,7 @@ def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(kind, runs, small
     with pytest.raises(Stopped):
         run_until(config, workdir, step=2)
     resumed = run(config, workdir)
-    assert_identical(resumed, whole.restore(resumed))
+    assert_identical(resumed, whole.restore(resumed).state)
 
 
 def run_until(config, workdir, step):
@@ -113,8 +113,8 @@ def test_a_run_writes_logs_previews_and_parameters(runs, small_config):
 
 
 def test_stage_two_holds_stage_one_as_it_was(runs):
-    stage1 = Checkpoints(runs / "stage1/checkpoints").restore_part(("ema",))["ema"]
-    prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("priors",))["priors"][0]
+    stage1 = Checkpoints(runs / "stage1/checkpoints").restore_part(("ema",)).state["ema"]
+    prior = Checkpoints(runs / "stage2/checkpoints").restore_part(("priors",)).state["priors"][0]
     assert_identical(stage1["params"], prior["params"])
 
 
@@ -134,6 +134,8 @@ def test_copies_of_a_failed_start_are_replaced(runs, small_config, tmp_path):
     settings = json.loads((other / "config.json").read_text())
     settings["training"]["z_features"] = 5
     (other / "config.json").write_text(json.dumps(settings))
+    for seal in other.glob("checkpoints/*/seal.json"):  # They carry the config as it was.
+        seal.unlink()
     workdir = tmp_path / "stage2"
     workdir.mkdir()
     make = lambda stage1: gan_learner.create(
@@ -146,6 +148,39 @@ def test_copies_of_a_failed_start_are_replaced(runs, small_config, tmp_path):
     make(runs / "stage1")
     kept = json.loads((workdir / "stage1.json").read_text())
     assert kept["training"]["z_features"] == 4
+
+
+def test_a_damaged_config_is_taken_from_the_checkpoint_and_a_changed_one_refused(
+    runs, small_config, tmp_path, capsys
+):
+    damaged = shutil.copytree(runs / "stage1", tmp_path / "damaged")
+    path = damaged / "config.json"
+    whole = path.read_text()
+    path.write_text(whole[:100])
+    assert (
+        configuration.read(path).to_dict()
+        == configuration.read(runs / "stage1/config.json").to_dict()
+    )
+    assert "the copy in its newest checkpoint is used" in capsys.readouterr().out
+    path.write_text(whole.replace('"z_features": 4', '"z_features": 5'))
+    with pytest.raises(UserError, match=r"z_features .4 there, 5 here.*Set it back, or delete it"):
+        run(small_config("stage1", text_encoder=str(runs / "text_encoder")), damaged)
+    path.unlink()
+    run(small_config("stage1", text_encoder=str(runs / "text_encoder")), damaged)
+    assert json.loads(path.read_text()) == json.loads(whole)
+
+
+def test_a_damaged_text_encoder_is_copied_again(runs, small_config, tmp_path, capsys):
+    damaged = shutil.copytree(runs / "stage1", tmp_path / "damaged")
+    own = damaged / "text_encoder"
+    arrays = (own / "arrays.npz").read_bytes()
+    (own / "arrays.npz").write_bytes(arrays[:-1] + bytes([arrays[-1] ^ 1]))
+    with pytest.raises(UserError, match=r"damaged .arrays\.npz isn't as it was written"):
+        text.load_encoder(damaged)
+    config = small_config("stage1", text_encoder=str(runs / "text_encoder"))
+    gan_learner.create(config, damaged, mesh.data_mesh(8))
+    assert (own / "arrays.npz").read_bytes() == arrays
+    assert "was copied again" in capsys.readouterr().out
 
 
 def test_previews_show_other_captions_than_each_pictures_first():
@@ -227,8 +262,8 @@ def test_a_run_is_in_training_while_its_text_encoder_trains(small_config, tmp_pa
     monkeypatch.setattr(
         stages,
         "train",
-        lambda config, *_: seen.append((config.kind, run_folder.is_training(workdir))),
+        lambda config, *_: seen.append((config.kind, lease.is_held(workdir))),
     )
     stages.run(small_config("stage1", text_encoder=str(encoder)), workdir)
     assert seen == [("text_encoder", True), ("stage1", True)]
-    assert (workdir / "config.json").exists() and not run_folder.is_training(workdir)
+    assert (workdir / "config.json").exists() and not lease.is_held(workdir)

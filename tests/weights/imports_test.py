@@ -52,7 +52,7 @@ def test_an_imported_run_draws_what_the_original_drew(imported_run, name):
 @pytest.mark.parametrize("name", GANS)
 def test_an_imported_run_is_a_training_state_with_fresh_optimisers(imported_run, name):
     config, wanted = template(imported_run(name))
-    state = Checkpoints(imported_run(name) / "checkpoints").restore(wanted)
+    state = Checkpoints(imported_run(name) / "checkpoints").restore(wanted).state
     assert state.step == 0
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(state.generator.opt_state))
     assert jax.tree.all(jax.tree.map(np.array_equal, state.ema["params"], state.generator.params))
@@ -68,7 +68,7 @@ def test_the_learning_rate_continues_from_the_given_step(tmp_path):
     command(*files_of("tf_stage1"), f"--workdir={tmp_path / 'run'}", "--step=7000")
     _, wanted = template(tmp_path / "run")
     checkpoints = Checkpoints(tmp_path / "run" / "checkpoints")
-    state = checkpoints.restore(wanted)
+    state = checkpoints.restore(wanted).state
     assert checkpoints.latest == state.step == 7000
     counts = {str(count) for count in jax.tree.leaves(state.generator.opt_state) if not count.ndim}
     assert counts == {"0", "7000"}
@@ -85,7 +85,7 @@ def test_stage1_is_imported_alone_from_files_of_stage2(tmp_path, capsys):
     )
     close(drawn["stage1"], golden["eval_stage1_fake"])
     config, wanted = template(tmp_path / "run")
-    state = Checkpoints(tmp_path / "run" / "checkpoints").restore(wanted)
+    state = Checkpoints(tmp_path / "run" / "checkpoints").restore(wanted).state
     assert config.kind == "stage1" and config.discriminator.features == 4
     scale = state.discriminator.params["down_1"]["norm"]["scale"]
     assert 0 < np.abs(scale - 1).max() < 0.2
@@ -109,7 +109,7 @@ def test_stage2_trains_from_an_imported_stage1(tmp_path, small_config):
     config.training.z_features = 10
     state = loop.train(config, tmp_path / "stage2", gan_learner.create)
     assert state.step == 3
-    imported = Checkpoints(stage1 / "checkpoints").restore_part(("ema",))["ema"]["params"]
+    imported = Checkpoints(stage1 / "checkpoints").restore_part(("ema",)).state["ema"]["params"]
     assert jax.tree.all(jax.tree.map(np.array_equal, state.priors[0]["params"], imported))
     drawn = sample.generate(tmp_path / "stage2", np.zeros((1, 32)))
     assert np.isfinite(drawn["stage2"]).all()
@@ -135,7 +135,7 @@ def test_an_imported_encoder_embeds_as_published_and_can_be_trained(tmp_path, ca
     assert "plain recurrence, features (384, 512, 512), as flowers_icml: 2,994,560" in printed
     golden = load_golden("char_cnn_rnn")
     close(text.embed(workdir, golden["captions"].tolist()), golden["emb/flowers_icml"])
-    state = Checkpoints(workdir / "checkpoints").restore_part(("params",))["params"]
+    state = Checkpoints(workdir / "checkpoints").restore_part(("params",)).state["params"]
     hidden = state["text"]["recurrence"]["hidden"]["kernel"]
     assert np.array_equal(hidden, weights["rnn.h2h.weight"].T)
     assert configuration.read(workdir / "config.json").kind == "text_encoder"

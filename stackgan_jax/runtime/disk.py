@@ -1,0 +1,51 @@
+"""Full disks: which errors mean one, whatever library raises them, and the sentence for them."""
+
+import errno
+import re
+from collections.abc import Iterator
+
+_CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_TEXTS = re.compile("No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
+_PATH = re.compile(r"(?:local file |file )?[\"'](/[^\"']+)[\"']|(/[^\s;:,\"'\]]+)")
+REASON = "no space left on device"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error, or one that it was raised for, means that a disk is full."""
+    return any(_means_full(each) for each in _chain(error))
+
+
+def sentence(error: BaseException) -> str:
+    """What to tell about an error of a full disk: the place, as far as it is known, and what to do.
+
+    Nothing that was saved is lost: every file is written whole or not at all.
+    """
+    place = next((found for each in _chain(error) if (found := _place(each))), "")
+    return (
+        f"{place + ': ' if place else ''}{REASON}. Free space, then run the same command again; "
+        "it goes on from what was saved."
+    )
+
+
+def _means_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _CODES
+    return bool(_TEXTS.search(str(error)))
+
+
+def _place(error: BaseException) -> str:
+    """The path that an error names, or ""."""
+    if not _means_full(error):
+        return ""
+    if isinstance(error, OSError) and error.filename:
+        return str(error.filename)
+    found = _PATH.search(str(error))
+    return (found[1] or found[2]) if found else ""
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__

@@ -1,0 +1,52 @@
+"""The small JSON files of a run, whose copies its checkpoints' seals carry."""
+
+import json
+from typing import Any
+
+from stackgan_jax.runtime import seals
+from stackgan_jax.runtime.errors import UserError
+
+CONFIG = "config.json"
+
+
+def exists(path: Any) -> bool:
+    """Whether `read` finds the file or a copy of it."""
+    return path.is_file() or copy(path) is not None
+
+
+def read(path: Any) -> dict[str, Any]:
+    """Reads a JSON file of a run; where it is damaged or missing, the newest copy, and says so.
+
+    Args:
+        path: for example `<workdir>/config.json`.
+
+    Raises:
+        UserError: the file can't be read and there is no copy.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("it holds no JSON object")
+        return content
+    except (OSError, ValueError) as error:
+        kept = copy(path)
+        if kept is None:
+            again = ", or delete it and start the training again, which writes it"
+            raise UserError(
+                f"{path} can't be read ({error}); restore it from a copy of the run"
+                f"{again if path.name == CONFIG else ''}."
+            ) from error
+        print(f"{path} can't be read; the copy in its newest checkpoint is used.", flush=True)
+        return kept
+
+
+def copy(path: Any) -> dict[str, Any] | None:
+    """The copy of a run's file in the newest checkpoint that has one; None for none."""
+    checkpoints = path.parent / "checkpoints"
+    if not checkpoints.is_dir():
+        return None
+    steps = (int(each.name) for each in checkpoints.iterdir() if each.name.isdigit())
+    for step in sorted(steps, reverse=True):
+        if text := seals.carried(checkpoints / str(step)).get(path.name):
+            return json.loads(text)
+    return None
