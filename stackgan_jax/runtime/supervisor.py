@@ -7,16 +7,24 @@ the process cannot print the reason. A process that the kernel kills cannot eith
 import ctypes
 import faulthandler
 import os
+import re
 import signal
 import sys
+import tempfile
+import threading
 
+# An error in the form of Google's logging, and the lines of a stack that may follow it.
+_REPORT = re.compile(r"[EF]\d{4} \d\d:\d\d|\*\*\* |Fatal Python error|terminate called")
+_CONTINUED = re.compile(r"\s|@|#|\*\*\*|Thread 0x|Current thread|Extension modules|$")
 PR_SET_PDEATHSIG = 1  # Linux: sets the signal that a process gets when its parent ends.
 
 
 def supervise(workdir: str) -> None:
     """Forks: the child returns, and the parent waits for it and exits with its status.
 
-    The parent passes SIGTERM on to the child. Call it before anything starts a thread.
+    The parent passes SIGTERM to the child, and on to the terminal what the child writes to stderr.
+    If a signal ends the child, the errors and stacks that C++ libraries reported are in a file, so
+    that the parent's sentence stands alone. Call it before anything starts a thread.
 
     Args:
         workdir: the folder of the run, for the sentence that the parent prints.
@@ -24,19 +32,57 @@ def supervise(workdir: str) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     parent = os.getpid()
+    reading, writing = os.pipe()
     child = os.fork()
     if not child:
+        os.close(reading)
+        os.dup2(writing, sys.__stderr__.fileno())
+        os.close(writing)
         _end_with(parent)
         # absl enables it; on abort() its stacks would hide the parent's sentence.
         faulthandler.disable()
         return
+    os.close(writing)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # A terminal sends it to the child too.
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(child, number))
+    held: list[str] = []
+    passing = threading.Thread(target=_pass_on, args=(reading, held), daemon=True)
+    passing.start()
     _, status = os.waitpid(child, 0)
+    passing.join(timeout=2)  # A process that the child has left may keep the pipe open.
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        print(f"stackgan_jax: {_reason(-code, workdir)}", file=sys.stderr, flush=True)
+        sentence = f"{_reason(-code, workdir)}{_kept(held, workdir)}"
+        print(f"stackgan_jax: {sentence}", file=sys.stderr, flush=True)
     os._exit(code if code >= 0 else 1)
+
+
+def _pass_on(reading: int, held: list[str]) -> None:
+    """Prints what the child writes to stderr, but holds back the reports of C++ libraries."""
+    of_library = False
+    with os.fdopen(reading, errors="replace") as lines:
+        for line in lines:
+            goes_on = of_library and _CONTINUED.match(line)
+            of_library = bool(_REPORT.match(line) or goes_on)
+            if of_library:
+                held.append(line)
+            else:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+
+
+def _kept(held: list[str], workdir: str) -> str:
+    """Writes the held lines to a file; → the sentence that names it, "" if there are none."""
+    if not held:
+        return ""
+    folder = workdir if os.path.isdir(workdir) else tempfile.gettempdir()
+    path = os.path.join(folder, f"libraries_of_process_{os.getpid()}.log")
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(held)
+    except OSError:
+        return ""
+    return f" What the libraries reported is in {path}."
 
 
 def _end_with(parent: int) -> None:
