@@ -94,6 +94,7 @@ def test_a_prepared_data_set_is_not_prepared_again(tiny, data_dir, capfd):
     assert "drawn" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_one_of_two_processes_prepares_and_removes_interrupted_work(tmp_path):
     left = tmp_path / "synthetic_birds" / "tiny" / "incomplete.ABCDEF_1.0.0"
     left.mkdir(parents=True)

@@ -37,7 +37,8 @@ def test_a_picture_of_the_views_size_is_seen_once():
         (2, 2, 2, 96),
         (2, 1, 1, 128),
     ]
-    logits, alone = module.apply(variables, maps, TEXT, False)
+    apply = lambda variables: module.apply(variables, maps, TEXT, False)
+    logits, alone = jax.eval_shape(apply, variables)
     assert [each.shape for each in logits] == [(2, 8, 8), (2, 4, 4), (2, 2, 2), (2, 1, 1)]
     assert alone is None
 
@@ -50,6 +51,7 @@ def test_a_larger_picture_is_seen_whole_and_in_part():
     assert same == [True] * 4 + [False] * 4  # only the cut-out depends on the key
 
 
+@pytest.mark.slow
 def test_gradients_reach_the_picture_but_the_pretrained_network_has_no_parameters():
     module, image, _, variables = built(32, 32)
 
@@ -64,7 +66,7 @@ def test_gradients_reach_the_picture_but_the_pretrained_network_has_no_parameter
 
 def test_the_logits_depend_on_the_text_by_an_inner_product():
     module, _, maps, variables = built(32, 32)
-    score = lambda text: module.apply(variables, maps, text, False)[0]
+    score = compiled(lambda text: module.apply(variables, maps, text, False)[0])
     none, one, two = (score(jnp.full((2, 5), value)) for value in (0.0, 1.0, 2.0))
     for a, b, c in zip(none, one, two, strict=True):
         np.testing.assert_allclose(c - b, b - a, atol=1e-5)

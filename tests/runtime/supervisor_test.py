@@ -10,8 +10,8 @@ import os, sys
 from stackgan_jax.runtime import supervisor
 supervisor.supervise(sys.argv[1])
 print("a warning", file=sys.stderr)
-sys.stderr.write("E1126 17:00:00.1 12 client.cc:1] Heartbeat failed\\\\n    @ 0x55 abort\\\\n")
-sys.stderr.write("F1126 17:00:00.2 12 client.cc:2] Terminating\\\\n*** Check failure\\\\n  @ 0x1\\\\n")
+sys.stderr.write("E1126 17:00:00.1 12 client.cc:1] Heartbeat failed\\n    @ 0x55 abort\\n")
+sys.stderr.write("F1126 17:00:00 1 a.cc:2] End\\n*** Check failure\\n  @ 0x1\\n")
 sys.stderr.flush()
 {end}
 """

@@ -49,6 +49,7 @@ def trained_params(workdir):
     return Checkpoints(workdir / "checkpoints").restore_part(("params",)).state["params"]
 
 
+@pytest.mark.slow
 def test_features_from_a_file_train_and_resume_bit_by_bit(config_of_file, tmp_path):
     train(config_of_file, tmp_path / "whole", encoder_learner.create)
     assert "found" in json.loads((tmp_path / "whole/retrieval.json").read_text())

@@ -42,7 +42,8 @@ def test_former_runs_draw_the_same_pictures(former, expected):
         np.testing.assert_allclose(drawn, expected[kind], atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("stage1", marks=pytest.mark.slow), "stage2"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["stage1", "stage2"])
 def test_former_runs_go_on_with_the_same_losses(former, expected, data_dir, kind):
     config = configuration.read(former / kind / "config.json")
     config.steps = 4

@@ -122,6 +122,7 @@ def test_a_step_is_a_function_of_key_and_step():
     assert not same(first.generator.params, later.generator.params)
 
 
+@pytest.mark.slow
 def test_consistency_draws_stage2_to_stage1():
     with pytest.raises(ValueError, match="consistency_weight needs an earlier stage"):
         dataclasses.replace(STAGE1, weights=FrozenDict({"consistency": 1.0}))
@@ -185,6 +186,7 @@ def update(game):
     return compiled(game.update)
 
 
+@pytest.mark.slow
 def test_a_permutation_of_the_batch_equals_the_images_themselves():
     """The wrong images' features and running statistics without encoding them."""
     image, embedding, noise = update_inputs()

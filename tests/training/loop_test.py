@@ -82,6 +82,7 @@ def test_sigterm_saves_the_very_step(runs, small_config, tmp_path):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+@pytest.mark.slow
 def test_several_steps_in_one_dispatch_from_data_on_the_device_train_as_single_ones(
     runs, small_config, tmp_path, monkeypatch
 ):

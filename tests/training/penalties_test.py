@@ -54,7 +54,13 @@ def test_second_order_gradients_of_batch_normalisation(float64):
     check_grads(standardise, arguments, order=2, modes=["rev"], atol=1e-2, rtol=1e-2, eps=1e-2)
 
 
-@pytest.mark.parametrize("name", objectives.PENALTIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "r1" else [])
+        for name in objectives.PENALTIES
+    ],
+)
 def test_the_gradient_of_a_penalty_is_that_of_finite_differences(name, monkeypatch):
     # A leaky ReLU's slope jumps, and a penalty on slopes jumps with it; a smooth one does not.
     smooth = lambda x, slope: x if slope is None else jnp.logaddexp(x, 0.2 * x)
@@ -84,6 +90,7 @@ def test_the_gradient_of_a_penalty_is_that_of_finite_differences(name, monkeypat
     np.testing.assert_allclose(gradient, (after - before) / 6e-3, rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_a_step_with_a_penalty_reports_it_and_trains():
     game = gan.Gan(
         stage1.Generator(size=16, features=8, condition=8),

@@ -40,6 +40,7 @@ def parameters(workdir):
     return jax.tree.leaves(state.ema)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_modern_recipe_trains_and_draws(modern, tmp_path):
     stages.run(modern(1, 2), tmp_path)
     drawn = sample.generate(tmp_path, text.embed(tmp_path, ["a red bird"]), seed=3)

@@ -74,6 +74,7 @@ def test_the_learning_rate_continues_from_the_given_step(tmp_path):
     assert counts == {"0", "7000"}
 
 
+@pytest.mark.slow
 def test_stage1_is_imported_alone_from_files_of_stage2(tmp_path, capsys):
     pytest.importorskip("torch")
     generator = f"--generator={DATA / 'pt_stage2_netG.pth'}"
