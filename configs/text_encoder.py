@@ -52,7 +52,13 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
                 "features": (32, 64, 128),  # of a trained network
                 "dtype": "float32",
             },
-            "joint": {"image_size": 32, "learning_rate": 4e-3, "flip": True, "drop_words": 0.1},
+            "joint": {
+                "image_size": 32,
+                "learning_rate": 4e-3,
+                "flip": True,
+                "teacher": "",  # or ridge, with the features of a frozen network
+                "drop_words": 0.1,
+            },
             "batch_size": 64,
             "steps": 3000,
             "steps_per_dispatch": 0,  # 0: the best for the device

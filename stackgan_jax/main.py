@@ -56,6 +56,14 @@ OUTPUT = flags.DEFINE_string(
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num images between each --text and the next."
 )
+TRUNCATION = flags.DEFINE_float(
+    "truncation",
+    0.0,
+    "sample: the noise z is cut at two deviations, times this; 0.7 gives more typical pictures and "
+    "less different ones, 0 is for no cut.",
+    lower_bound=0.0,
+    upper_bound=2.0,
+)
 IMAGES = flags.DEFINE_string("images", None, "evaluate: a folder of images from any model.")
 REFERENCE = flags.DEFINE_string(
     "reference", None, "evaluate: a folder of real images to compare --images with."
@@ -149,6 +157,7 @@ def sample() -> None:
         seed=SEED.value,
         output=Path(OUTPUT.value or "samples.png"),
         interpolate=INTERPOLATE.value,
+        truncation=TRUNCATION.value,
         embeddings_file=EMBEDDINGS.value,
     )
 

@@ -44,8 +44,29 @@ class Sampler:
     step: int
     directory: Path
 
+    def noise(self, count: int, seed: int, truncation: float = 0.0) -> gan.Noise:
+        """Draws the noise of pictures.
+
+        Args:
+            count: of the pictures.
+            seed: of the noise.
+            truncation: z is a normal variable cut at two deviations, times this; 0 for no cut. With
+                less than 1, pictures are more typical and less different (Brock et al., ICLR 2019,
+                "BigGAN", sec. 3.1).
+        """
+        key = jax.random.key(seed)
+        noise = self.game.noise(key, count)
+        if truncation:
+            cut = jax.random.truncated_normal(key, -2.0, 2.0, noise.z.shape)
+            noise = noise._replace(z=truncation * cut)
+        return noise
+
     def draw(
-        self, embedding: np.ndarray, noise: gan.Noise | None = None, seed: int = 0
+        self,
+        embedding: np.ndarray,
+        noise: gan.Noise | None = None,
+        seed: int = 0,
+        truncation: float = 0.0,
     ) -> dict[str, np.ndarray]:
         """Draws one picture for each embedding.
 
@@ -53,6 +74,7 @@ class Sampler:
             embedding: `[n, t]` float32, of the run's text encoder.
             noise: used as it is; parts that are None are drawn from `seed`.
             seed: of the noise that is not given.
+            truncation: of the noise that is not given, as in `noise`.
 
         Returns:
             Every stage's pictures in order, "stage1", "stage2" and so on: `[n, s, s, 3]` float32 in
@@ -62,7 +84,7 @@ class Sampler:
             UserError: an array has another shape than the run takes.
         """
         embedding = np.asarray(embedding, np.float32)
-        drawn = self.game.noise(jax.random.key(seed), len(embedding))
+        drawn = self.noise(len(embedding), seed, truncation)
         noise = _completed(noise, drawn)
         self._refuse_other_shapes(embedding, noise, drawn)
         chunks = [
@@ -177,6 +199,7 @@ def sample(
     seed: int,
     output: Path,
     interpolate: bool = False,
+    truncation: float = 0.0,
     embeddings_file: str | Path | None = None,
 ) -> None:
     """Writes a PNG page: a row of `num` pictures for each caption.
@@ -190,6 +213,7 @@ def sample(
         output: the PNG file.
         interpolate: a row for each two neighbouring captions instead: `num` pictures of the same
             noise on the way from one embedding to the other.
+        truncation: of the noise, as in `Sampler.noise`.
         embeddings_file: embeddings to use instead of the text encoder.
 
     Raises:
@@ -208,10 +232,11 @@ def sample(
     if interpolate:
         titles = [f"{a} → {b}" for a, b in itertools.pairwise(captions)]
         pairs = itertools.pairwise(embeddings)
-        rows = [interpolation(sampler, a, b, num, seed) for a, b in pairs]
+        rows = [interpolation(sampler, a, b, num, seed, truncation) for a, b in pairs]
     else:
         titles = list(captions)
-        drawn = final_images(sampler.draw(np.repeat(embeddings, num, axis=0), seed=seed))
+        repeated = np.repeat(embeddings, num, axis=0)
+        drawn = final_images(sampler.draw(repeated, seed=seed, truncation=truncation))
         rows = images.to_uint8(drawn).reshape(len(captions), num, *drawn.shape[1:])
     images.save_png(output, images.captioned_grid(rows, titles))
     print(f"{len(rows)} × {num} pictures of step {sampler.step:,} of {sampler.directory}: {output}")
@@ -232,14 +257,19 @@ def _of_file(
 
 
 def interpolation(
-    sampler: Sampler, first: np.ndarray, last: np.ndarray, num: int, seed: int
+    sampler: Sampler,
+    first: np.ndarray,
+    last: np.ndarray,
+    num: int,
+    seed: int,
+    truncation: float = 0.0,
 ) -> np.ndarray:
     """Draws `num` pictures from one embedding `[t]` to another: uint8 `[num, s, s, 3]`.
 
     All have the same noise.
     """
     way = np.linspace(0, 1, num, dtype=np.float32)[:, None]
-    noise = sampler.game.noise(jax.random.key(seed), 1)
+    noise = sampler.noise(1, seed, truncation)
     same = jax.tree.map(lambda part: np.repeat(part, num, axis=0), noise)
     return images.to_uint8(final_images(sampler.draw((1 - way) * first + way * last, same)))
 

@@ -56,3 +56,13 @@ def test_widths_that_dont_fit_are_refused(runs):
         sample.generate(runs / "stage1", np.zeros((2, 5)))
     with pytest.raises(UserError, match=r"z has shape \[1, 3\]"):
         sample.generate(runs / "stage1", np.zeros((1, 16)), z=np.zeros((1, 3)))
+
+
+def test_truncated_noise_is_bounded_and_the_rest_of_the_noise_stays(runs):
+    sampler = sample.load(runs / "stage1")
+    whole, cut = sampler.noise(500, 1), sampler.noise(500, 1, truncation=0.5)
+    assert np.abs(whole.z).max() > 2 and np.abs(cut.z).max() <= 1
+    np.testing.assert_array_equal(whole.epsilons[0], cut.epsilons[0])
+    embedding = np.ones((2, 16), np.float32)
+    drawn = [sampler.draw(embedding, seed=1, truncation=t)["stage1"] for t in (0.0, 0.5)]
+    assert np.abs(drawn[0] - drawn[1]).max() > 0

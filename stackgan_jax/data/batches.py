@@ -202,6 +202,7 @@ def joint_embedding(
     tokens: CaptionEmbeddings,
     batch_size: int,
     seed: int,
+    places: np.ndarray | None = None,
 ) -> Source:
     """The source of the joint embedding's batches, with as many classes in a batch as possible.
 
@@ -216,6 +217,7 @@ def joint_embedding(
         tokens: the text tower's input for every caption.
         batch_size: b, over all processes.
         seed: of all choices.
+        places: `[c, t]` of every caption; a batch then has `place` `[b, t]` as well.
     """
     several = len(np.unique(labels)) > 1
     labels = labels if several else np.arange(len(images), dtype=np.int32)
@@ -231,13 +233,12 @@ def joint_embedding(
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
         image = choice["image"]
-        return {
-            "image": held["image"][image].reshape(-1, *images.shape[1:]),
-            "tokens": held["tokens"][choice["caption"]],
-            "label": held["label"][image],
-        }
+        of_captions = {name: held[name][choice["caption"]] for name in by_caption}
+        pictures = held["image"][image].reshape(-1, *images.shape[1:])
+        return {"image": pictures, "label": held["label"][image], **of_captions}
 
-    return Source({"image": _flat(images), "tokens": tokens.flat, "label": labels}, choose, gather)
+    by_caption = {"tokens": tokens.flat} | ({} if places is None else {"place": places})
+    return Source({"image": _flat(images), "label": labels, **by_caption}, choose, gather)
 
 
 def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:

@@ -209,12 +209,7 @@ def draw(
     Yields:
         The number of pictures drawn so far, and a block of them, uint8 `[b, s, s, 3]`.
     """
-    key = jax.random.key(protocol.seed)
-    noise = sampler.game.noise(key, len(embeddings))
-    if protocol.truncation:
-        cut = jax.random.truncated_normal(key, -2.0, 2.0, noise.z.shape)
-        noise = noise._replace(z=protocol.truncation * cut)
-    noise = jax.device_get(noise)
+    noise = jax.device_get(sampler.noise(len(embeddings), protocol.seed, protocol.truncation))
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
         own = jax.tree.map(operator.itemgetter(part), noise)

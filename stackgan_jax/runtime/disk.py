@@ -1,12 +1,13 @@
 """Full disks: which errors mean one, whatever library raises them, and the sentence for them."""
 
 import errno
+import logging
 import re
 from collections.abc import Iterator
 
 _CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEXTS = re.compile("No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
-_PATH = re.compile(r"(?:local file |file )?[\"'](/[^\"']+)[\"']|(/[^\s;:,\"'\]]+)")
+_PATH = re.compile(r"""["'](/[^"']+)["']|(?:^|\s)(/[^\s;:,]+)""")
 REASON = "no space left on device"
 
 
@@ -25,6 +26,17 @@ def sentence(error: BaseException) -> str:
         f"{place + ': ' if place else ''}{REASON}. Free space, then run the same command again; "
         "it goes on from what was saved."
     )
+
+
+def silence_libraries() -> None:
+    """Keeps what libraries log of a full disk, with their stacks, away from the sentence."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(_says_something_else)
+
+
+def _says_something_else(record: logging.LogRecord) -> bool:
+    error = record.exc_info[1] if record.exc_info else None
+    return not (_TEXTS.search(record.getMessage()) or (error and is_full(error)))
 
 
 def _means_full(error: BaseException) -> bool:

@@ -76,6 +76,7 @@ def run(program: Callable[[], None]) -> None:
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax logs every part of every save at INFO.
+    disk.silence_libraries()
     try:
         program()
     except UserError as error:

@@ -33,6 +33,7 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
     if "joint" in config:
         for name, value in {"network": "trained", "features_file": ""}.items():
             config["image"].setdefault(name, value)
+        config["joint"].setdefault("teacher", "")
     if "generator" in config:
         config.setdefault("recipe", "published")
         config["generator"].setdefault("network", config["kind"])

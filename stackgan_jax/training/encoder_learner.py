@@ -15,7 +15,7 @@ from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import retrieval, scorer
-from stackgan_jax.training import fused_steps
+from stackgan_jax.training import fused_steps, ridge_teacher
 from stackgan_jax.training.joint_embedding import JointEmbedding
 from stackgan_jax.training.learner import Learner
 
@@ -40,15 +40,21 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     encoder = kind.fresh(config, split, test)
     joint = joint_embedding(config, encoder)
     known, test_features = (features(config, each) for each in (split, test))
-    pictures, statistics = split.images, None
+    pictures, statistics, places = split.images, None, None
     if known is not None:
         pictures, statistics = known, standardising(known)
+    if joint.teacher:
+        taught = _taught(config, split, known, statistics, joint.image.width)
+        statistics["projection"] = {"kernel": taught.kernel, "bias": taught.bias}
+        places = taught.places
     if encoder.trainable:
         tokens = input_pipeline.per_caption(split, encoder.tokens)
     else:
         tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    source = batches.joint_embedding(pictures, split.labels, tokens, config.batch_size, config.seed)
+    source = batches.joint_embedding(
+        pictures, split.labels, tokens, config.batch_size, config.seed, places
+    )
 
     def finish(state: Any) -> None:
         params = mesh.gathered(devices, state.params)
@@ -88,6 +94,28 @@ def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding
         steps=config.steps,
         **config.joint,
     )
+
+
+def _taught(
+    config: ConfigDict,
+    split: input_pipeline.Split,
+    known: np.ndarray | None,
+    statistics: dict[str, np.ndarray] | None,
+    width: int,
+) -> ridge_teacher.Teacher:
+    """The teacher of `config.joint.teacher`; raises UserError if it can't be had."""
+    if config.joint.teacher != "ridge":
+        raise UserError(
+            f"Unknown config.joint.teacher {config.joint.teacher!r}; choose ridge, or leave it "
+            "empty."
+        )
+    if known is None:
+        raise UserError(
+            "config.joint.teacher=ridge needs the features of a frozen network: set "
+            "--config.image.network=efficientnet_lite0, or --config.joint.teacher=''."
+        )
+    standard = (np.asarray(known, np.float32) - statistics["shift"]) * statistics["scale"]
+    return ridge_teacher.teacher(standard, split.captions, width)
 
 
 def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | None:

@@ -39,6 +39,8 @@ class JointEmbedding:
             as a cosine.
         steps: of the whole training.
         flip: whether pictures are mirrored at random.
+        teacher: "ridge": the image layer is a fixed regression, and the text tower learns the
+            batch's `place` of each caption (`ridge_teacher`); "" for towers that learn together.
         drop_words: share of the words that are left out of captions at random. Without it, a few
             captions are learnt by heart.
     """
@@ -49,20 +51,22 @@ class JointEmbedding:
     learning_rate: float = 4e-3
     steps: int = 1000
     flip: bool = True
+    teacher: str = ""
     drop_words: float = 0.0
 
     def init(
         self,
         key: jax.Array,
         tokens: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
+        statistics: dict[str, Any] | None = None,
     ) -> EmbeddingState:
         """Makes fresh parameters of both towers and of Adam.
 
         Args:
             key: of the parameters.
             tokens: `[1, …]`, like those of a batch; characters by default.
-            statistics: shift and scale `[d]` of a `FeatureTower`.
+            statistics: shift and scale `[d]` of a `FeatureTower`; with a teacher its `projection`
+                as well.
         """
         text_key, image_key = jax.random.split(key)
         side = self.image_size
@@ -98,6 +102,8 @@ class JointEmbedding:
         def loss_of(params: Any) -> tuple[jax.Array, jax.Array]:
             texts = self.text.apply({"params": params["text"]}, tokens)
             images = self.image.apply({"params": params["image"]}, pictures)
+            if self.teacher:
+                return jnp.mean(jnp.square(texts - batch["place"])), images @ texts.T
             by_image = objectives.structured_joint_embedding(images, texts, batch["label"])
             by_text = objectives.structured_joint_embedding(texts, images, batch["label"])
             return by_image + by_text, images @ texts.T
@@ -131,8 +137,9 @@ class JointEmbedding:
         steps = [optax.clip_by_global_norm(5.0), optax.adam(rate)]
         if isinstance(self.image, FeatureTower):
             # `shift` and `scale` are data. Their gradient is not part of the norm either.
+            names = ("image",) if self.teacher else ("shift", "scale")
             fixed = lambda params: jax.tree_util.tree_map_with_path(
-                lambda path, _: path[-1].key in ("shift", "scale"), params
+                lambda path, _: any(each.key in names for each in path), params
             )
             steps.insert(0, optax.masked(optax.set_to_zero(), fixed))
         return optax.chain(*steps)
