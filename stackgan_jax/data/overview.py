@@ -67,14 +67,11 @@ def summary(splits: Mapping[str, Split]) -> str:
     lines = [f"{first['source']}, at {first['load_size']} pixels, crop {first['crop']}"]
     lines += [*_table(splits, facts), *_sizes(splits, first["load_size"])]
     lines += [*_captions(splits), *_duplicates(splits), *first["remarks"]]
-    folders = [split.directory for split in splits.values()]
     lines += [
-        f"{each['damaged']:,} images can't be used: {folder / preparation.PROBLEMS}"
-        for folder, each in zip(folders, facts.values(), strict=True)
-        if each["damaged"]
+        f"{each['left_out']:,} files are left out: {split.directory / preparation.LEFT_OUT}"
+        for split, each in zip(splits.values(), facts.values(), strict=True)
+        if each["left_out"]
     ]
-    if first["left_out"]:
-        lines += [f"{first['left_out']:,} files are left out: {folders[0] / preparation.LEFT_OUT}"]
     return "\n".join(lines)
 
 

@@ -15,13 +15,13 @@ from pathlib import Path
 
 from stackgan_jax.data import decoding
 from stackgan_jax.data.records import Record, Source
-from stackgan_jax.data.split_writer import FACTS, LEFT_OUT, PROBLEMS, SplitWriter
+from stackgan_jax.data.split_writer import FACTS, LEFT_OUT, SplitWriter
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.files import replacing_folder
 from stackgan_jax.runtime.locking import locked, unwritable
 from stackgan_jax.runtime.progress import Progress
 
-FORMAT = 2  # of the written files; splits of another format lie in another folder
+FORMAT = 3  # of the written files; splits of another format lie in another folder
 
 Decoded = tuple[decoding.Picture | decoding.DamagedImage, bytes]
 
@@ -34,12 +34,13 @@ def place(source: Source, split: str, load_size: int, crop: str) -> Path:
 def prepare(source: Source, split: str, load_size: int, crop: str, max_damaged: float) -> Path:
     """Decodes a split, unless this is done already, and returns its folder.
 
-    Images that can't be used are skipped and listed in `problems.txt`. One process prepares while
-    the others wait. Files that an interrupted preparation left behind are removed first.
+    Images that can't be used are skipped and listed in `left_out.txt`, before the source's files
+    that no record uses. One process prepares while the others wait. Files that an interrupted
+    preparation left behind are removed first.
 
     The folder holds: images.npy uint8 `[n, load_size, load_size, 3]`, labels.npy int32 `[n]`,
     captions.json, attributes.npz, sizes.npy int32 `[n, 2]` (width and height after EXIF rotation),
-    digests.npy (hashes of the image files), names.json, facts.json, problems.txt, left_out.txt.
+    digests.npy (hashes of the image files), names.json, facts.json, left_out.txt.
 
     Args:
       source: the data set.
@@ -81,13 +82,13 @@ def _require_enough_images(source: Source, directory: Path, max_damaged: float) 
         raise UserError(f"The split {known['split']} of {source.name} is empty.")
     if known["images"] and damaged <= max_damaged * records:
         return
-    lines = (directory / PROBLEMS).read_text(encoding="utf-8").splitlines()
+    lines = (directory / LEFT_OUT).read_text(encoding="utf-8").splitlines()
     share = f"{-(-1000 * damaged // records) / 1000:g}"  # rounded up to a thousandth
     remedy = f"repair or remove them, or allow more with --config.data.max_damaged={share}"
     raise UserError(
         f"{damaged:,} of {records:,} images of {source.name} ({known['split']}) can't be used, "
         f"more than config.data.max_damaged={max_damaged:g} allows: {'; '.join(lines[:3])}"
-        f"{' …' if damaged > 3 else ''}. All are listed in {directory / PROBLEMS}; "
+        f"{' …' if damaged > 3 else ''}. All are listed in {directory / LEFT_OUT}; "
         + (remedy if known["images"] else "repair them")
         + "."
     )
@@ -108,14 +109,18 @@ def _write(
                 progress(done)
         source.finish()
         writer.finish(
-            left_out=source.left_out(),
+            # These lines cover the whole source, so they are written once.
+            left_out=source.left_out() if split == "train" else (),
             source=source.name,
             split=split,
             load_size=load_size,
             crop=crop,
             remarks=list(source.remarks()),
         )
-    _report_unused(source, split, writer, directory)
+    unused = facts(directory)["left_out"]
+    if unused:
+        line = f"{source.name}, {split}: {unused:,} files are left out: {directory / LEFT_OUT}"
+        print(line, file=sys.stderr, flush=True)
 
 
 def _remove_interrupted(directory: Path) -> None:
@@ -123,19 +128,6 @@ def _remove_interrupted(directory: Path) -> None:
     older = directory.with_name(f".{directory.name}.partial")  # of earlier versions
     for partial in (older, *directory.parent.glob(f".{directory.name}-*")):
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def _report_unused(source: Source, split: str, writer: SplitWriter, directory: Path) -> None:
-    """Prints how many images and files are not used."""
-    # The list of left-out files covers the whole source, so it is reported once.
-    left_out = source.left_out() if split == "train" else ()
-    for unused, what, listed in (
-        (writer.problems, "images can't be used", PROBLEMS),
-        (left_out, "files are left out", LEFT_OUT),
-    ):
-        if unused:
-            line = f"{source.name}: {len(unused):,} {what}: {directory / listed}"
-            print(line, file=sys.stderr, flush=True)
 
 
 def _decode(record: Record, load_size: int, crop: str) -> Decoded:

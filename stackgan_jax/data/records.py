@@ -1,6 +1,8 @@
 """Records: the form in which every source of pictures (folder, shards, TFDS) yields its images."""
 
 import dataclasses
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -27,14 +29,17 @@ class Location:
 
         Raises:
             OSError: the file cannot be read.
-            ValueError: there are more than MAX_BYTES.
+            ValueError: there are more than MAX_BYTES, or the path is a pipe or a device.
         """
+        status = os.stat(self.path)
+        if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
+            raise ValueError("not a regular file")
+        size = status.st_size - self.offset if self.size is None else self.size
+        if size > MAX_BYTES:
+            raise ValueError(f"the file is larger than {MAX_BYTES >> 20} MiB")
         with open(self.path, "rb") as file:
             file.seek(self.offset)
-            content = file.read(MAX_BYTES + 1 if self.size is None else self.size)
-        if len(content) > MAX_BYTES:
-            raise ValueError(f"the file is larger than {MAX_BYTES >> 20} MiB")
-        return content
+            return file.read(size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Record:
 
     Attributes:
         name: the name in reports, unique in its source: `birds/0001.jpg`, `shard-3.tar/0001.jpg`.
-        image: the encoded image (JPEG, PNG, WebP, GIF), or its location.
+        image: the encoded image (JPEG, PNG, …), or its location.
         captions: one or more sentences.
         label: the class, from 0; mismatched pairs are drawn from different labels.
         box: (left, top, width, height) for `crop="bbox"`, in pixels of the picture after its EXIF

@@ -12,7 +12,6 @@ import numpy as np
 from stackgan_jax.data.decoding import DamagedImage, Picture
 from stackgan_jax.data.records import Record
 
-PROBLEMS = "problems.txt"
 LEFT_OUT = "left_out.txt"
 FACTS = "facts.json"
 
@@ -67,16 +66,17 @@ class SplitWriter:
         """Writes every file except images.npy.
 
         Args:
-          left_out: one line for each file of the source that no record uses.
+          left_out: one line for each file of the source that no record uses; they follow the
+            problems in left_out.txt.
           **known: further facts about the split, for facts.json.
         """
         self._write_arrays()
         self._write_text("captions.json", json.dumps([list(r.captions) for r in self._records]))
         self._write_text("names.json", json.dumps([record.name for record in self._records]))
-        self._write_text(PROBLEMS, "".join(f"{line}\n" for line in self.problems))
-        self._write_text(LEFT_OUT, "".join(f"{line}\n" for line in left_out))
+        unused = [*self.problems, *left_out]
+        self._write_text(LEFT_OUT, "".join(f"{line}\n" for line in unused))
         known |= {
-            "left_out": len(left_out),
+            "left_out": len(unused),
             "images": len(self._records),
             "damaged": len(self.problems),
             "records": len(self._records) + len(self.problems),

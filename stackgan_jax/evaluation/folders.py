@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from stackgan_jax.data import decoding, picture_files
+from stackgan_jax.data.records import Location
 from stackgan_jax.runtime.errors import UserError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Folder:
@@ -29,12 +28,15 @@ class Folder:
         self.folder = Path(folder)
         if not self.folder.is_dir():
             raise UserError(f"There is no folder {folder}.")
-        self.files = sorted(
-            path for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES
-        )
+        found = picture_files.listing(self.folder)
+        self.files = [self.folder / name for name in found.files]
+        if found.left_out:
+            listed = "; ".join(found.left_out[:5]) + (" …" if len(found.left_out) > 5 else "")
+            print(f"{len(found.left_out):,} files of {folder} are left out: {listed}", flush=True)
         if not self.files:
-            kinds = ", ".join(suffix[1:] for suffix in SUFFIXES)
-            raise UserError(f"There are no pictures in {folder}; use files of type {kinds}.")
+            raise UserError(
+                f"There are no pictures in {folder}; use files of type {picture_files.KINDS}."
+            )
         self.shape = (len(self.files), *self._common_size(), 3)
 
     def __len__(self) -> int:
@@ -80,13 +82,11 @@ class Folder:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:
-        return image.height, image.width
+    return decoding.upright_size(Location(path).read())
 
 
 def _decoded(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    return decoding.decode_whole(Location(path).read())
 
 
 def _readable(path: Path) -> bool:

@@ -57,8 +57,11 @@ def test_damaged_images_are_skipped_listed_and_limited(folder, capsys):
     split = prepared(folder, test_fraction=0.05)
     facts = preparation.facts(split.directory)
     assert (len(split), facts["damaged"]) == (17, 2) or (len(split), facts["damaged"]) == (18, 1)
-    listed = (split.directory / preparation.PROBLEMS).read_text()
-    assert "003.png: not a JPEG, PNG, WEBP or GIF image\n" in listed
+    listed = (split.directory / preparation.LEFT_OUT).read_text()
+    assert (
+        "003.png: not a JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIF, JPEG2000 or PPM image\n"
+        in listed
+    )
     with pytest.raises(UserError, match=r"can't be used, more than config.data.max_damaged=0.01"):
         prepared(folder, test_fraction=0.05, max_damaged=0.01)
 

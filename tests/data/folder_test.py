@@ -1,10 +1,13 @@
 """Each layout of a folder is read: metadata, text files, sub-folders and shards."""
 
+import os
+
 from picture_folders import (
     by_name,
     contents,
     data_config,
     picture,
+    prepared,
     write_files,
     write_numbered_pictures,
     write_shard,
@@ -107,6 +110,21 @@ def test_shards_hold_images_with_text_and_json(folder):
     assert contents(folder).left_out == ["00001.tar/9: no picture of that name"]
 
 
+def test_parts_of_a_sample_share_the_key_up_to_the_first_dot(folder):
+    files = {"1.jpg": picture(1, "JPEG"), "1.seg.jpg": picture(2, "JPEG"), "1.txt": b"one"}
+    files |= {"2.input.png": picture(3), "2.json": b'{"caption": "two"}'}
+    files |= {"a.b.png": picture(4), "a.b.txt": b"three", "._a.b.png": b"", "x.bmp": b""}
+    write_shard(folder / "0.tar", files)
+    captions = {name: record.captions for name, (_, record) in by_name(folder).items()}
+    assert captions == {
+        "0.tar/1.jpg": ("one",),
+        "0.tar/2.input.png": ("two",),
+        "0.tar/a.b.png": ("three",),
+    }
+    parts = ["0.tar/1.seg.jpg: another part of 1", "0.tar/x.bmp: no caption"]
+    assert contents(folder).left_out == parts
+
+
 def test_runs_and_hidden_files_in_the_folder_are_skipped(folder):
     write_numbered_pictures(folder, 10)
     before = registry.source(data_config(folder)).directory
@@ -114,6 +132,38 @@ def test_runs_and_hidden_files_in_the_folder_are_skipped(folder):
     write_files(folder, run | {"._1.png": b"", ".cache/a.png": b"", "runs/x/checkpoints/0": b""})
     source = registry.source(data_config(folder))
     assert source.directory == before and source.count("train") == 9
+
+
+def test_other_programs_folders_and_odd_files_are_never_read(folder):
+    write_files(folder, {f"{kind}/{i}.JPG": picture(i, "JPEG") for kind in "ab" for i in range(3)})
+    thumbnails = ["a/@eaDir/0.JPG/SYNOPHOTO_THUMB_M.jpg", "$RECYCLE.BIN/x.jpg", "#recycle/x.jpg"]
+    thumbnails += ["__MACOSX/a/._0.JPG", ".ipynb_checkpoints/0-checkpoint.png"]
+    write_files(folder, dict.fromkeys(thumbnails, picture(9, "JPEG")))
+    write_files(folder, {"a/layers.psd": b"", "b/photo.nef": b""})
+    for pipe in ("a/pipe.png", "metadata.jsonl"):
+        os.mkfifo(folder / pipe)
+    assert sorted(by_name(folder)) == [f"{kind}/{i}.JPG" for kind in "ab" for i in range(3)]
+    assert contents(folder).left_out == [
+        "#recycle: a folder of the system",
+        "$RECYCLE.BIN: a folder of the system",
+        "__MACOSX: a folder of the system",
+        "a/@eaDir: a folder of the system",
+        "a/layers.psd: .psd is not read; save it as png or jpg",
+        "a/pipe.png: not a regular file",
+        "b/photo.nef: .nef is not read; save it as png or jpg",
+        "metadata.jsonl: not a regular file",
+    ]
+
+
+def test_every_suffix_of_a_format_is_read(folder):
+    suffixes = ["jpg", "JPEG", "jpe", "jfif", "bmp", "tif", "avif", "apng"]
+    kinds = {"bmp": "BMP", "tif": "TIFF", "avif": "AVIF", "apng": "PNG"}
+    files = {f"cat/{s}.{s}": picture(1, kinds.get(s, "JPEG")) for s in suffixes}
+    write_files(folder, files | {"dog/x.heic": picture(1, "JPEG")})
+    found = contents(folder)
+    heic = [line for line in found.left_out if "pip install pillow-heif" in line]
+    assert len(by_name(folder)) + len(heic) == 9
+    assert len(prepared(folder)) + len(prepared(folder, "test")) == 9 - len(heic)
 
 
 def test_links_are_followed_once(folder):

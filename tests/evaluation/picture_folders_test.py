@@ -59,7 +59,7 @@ def test_bad_folders_are_rejected_in_one_sentence(folder, colours, cache, tmp_pa
     rejected(broken, r"2 of 5 pictures can't be read: .*001\.png, .*003\.png; repair or remove")
     (broken / "001.png").unlink()
     rejected(broken, r"1 of 4 pictures can't be read: .*003\.png; repair or remove")
-    rejected(empty, "There are no pictures in .*png, jpg")
+    rejected(empty, "There are no pictures in .*jpg, png")
     rejected(tmp_path / "none", "There is no folder .*none")
     rejected(folder("one", 1), "at least 2 pictures, not 1")
     rejected(
@@ -80,3 +80,27 @@ def test_pictures_of_all_types_and_in_subfolders_are_read(folder):
     names = [path.name for path in Folder(made).files]
     assert names == ["000.png", "alpha.png", "palette.PNG", "grey.png"]
     assert np.unique(Folder(made)[1:4]).tolist() == [7]
+
+
+def test_pictures_are_read_as_training_reads_them(folder, tmp_path):
+    made = folder("read", 2)
+    Image.fromarray(np.full((16, 16), 257 * 9, np.uint16)).save(made / "grey16.png")
+    Image.fromarray(np.full((16, 16), 0.5, np.float32)).save(made / "half.tif")
+    Image.new("RGBA", (16, 16), (0, 0, 0, 0)).save(made / "clear.png")
+    for hidden in (".ipynb_checkpoints/000.png", "._000.png", "@eaDir/000.png"):
+        (made / hidden).parent.mkdir(exist_ok=True)
+        (made / hidden).write_bytes(b"?")
+    (tmp_path / "linked").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.new("RGB", (16, 16), "white")
+    upright.paste("red", (0, 0, 16, 8))
+    upright.rotate(90).save(tmp_path / "linked" / "turned.jpg", exif=exif, quality=95)
+    (made / "sub").symlink_to(tmp_path / "linked")
+    read = Folder(made)
+    pixels = {file.name: picture for file, picture in zip(read.files, read[0:9], strict=True)}
+    assert len(pixels) == 6
+    assert (pixels["grey16.png"] == 9).all()
+    assert (pixels["half.tif"] == 128).all()
+    assert (pixels["clear.png"] == 255).all()
+    assert pixels["turned.jpg"][:7, :, 1].max() < 40 < pixels["turned.jpg"][9:, :, 1].min()

@@ -12,9 +12,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from stackgan_jax.data.picture_files import printable
 from stackgan_jax.data.records import Location
 
-IMAGES = (".jpg", ".jpeg", ".png", ".webp", ".gif")
 MAX_TEXT = 1 << 20  # bytes of one text or JSON file that are read at most
 CAPTION_KEYS = ("text", "caption", "captions")
 FILE_KEYS = ("file_name", "filename", "file", "image")
@@ -89,9 +89,19 @@ def annotate(row: Row, read: Callable[[], Annotation]) -> None:
         row.problem = row.problem or str(reason)
 
 
-def is_image(name: str) -> bool:
-    """Returns whether a file name ends like an image's."""
-    return name.lower().endswith(IMAGES)
+def annotate_from_files(row: Row, texts: Mapping[str, bytes]) -> None:
+    """Annotates an image with the contents of its .txt and .json files, given by suffix."""
+
+    def read_json() -> Annotation:
+        fields = from_json(texts[".json"])
+        if ".txt" in texts:  # img2dataset writes the caption into both files
+            fields = {k: v for k, v in fields.items() if k not in CAPTION_KEYS}
+        return from_fields(fields)
+
+    if ".json" in texts:
+        annotate(row, read_json)
+    if ".txt" in texts:
+        annotate(row, lambda: from_text(texts[".txt"]))
 
 
 def is_outside(path: str) -> bool:
@@ -153,11 +163,6 @@ def clean(caption: str) -> str:
     return " ".join("".join(spaced).split())
 
 
-def readable(name: str) -> str:
-    """Returns a file name in printable form, on one line, even if it is not UTF-8."""
-    return name.encode("utf-8", "replace").decode("utf-8").replace("\n", " ")
-
-
 def _given(value: Any) -> bool:
     return value is not None and value != ""
 
@@ -186,7 +191,7 @@ def _list_in(text: str) -> Any:
 def _word(value: Any, what: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Unusable(f"its {what} is neither a number nor a word")
-    return clean(readable(str(value)))
+    return clean(printable(str(value)))
 
 
 def _box(value: Any) -> tuple[float, float, float, float]:

@@ -7,18 +7,17 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
+from stackgan_jax.data import picture_files
 from stackgan_jax.data.folder import annotations, metadata, tar_shards
 from stackgan_jax.data.folder.annotations import (
-    IMAGES,
     MAX_TEXT,
     SPLITS,
     Annotation,
     Row,
     Unusable,
     annotate,
-    is_image,
-    readable,
 )
+from stackgan_jax.data.picture_files import is_picture, printable
 from stackgan_jax.data.records import Location
 
 Files = Mapping[str, Path]  # path below the folder, with slashes → the file
@@ -33,7 +32,7 @@ def read(files: Files, left_out: list[str]) -> list[Row]:
     4. sub-folders, whose names are used as class and as caption.
 
     Args:
-      files: the files of the folder that `is_relevant`.
+      files: the files of the folder that are not `unread`.
       left_out: one line is appended for each file that is not used.
 
     Raises:
@@ -41,7 +40,7 @@ def read(files: Files, left_out: list[str]) -> list[Row]:
     """
     sources = [name for name in files if posixpath.basename(name).lower() in metadata.NAMES]
     shards = [name for name in files if name.lower().endswith(".tar")]
-    images = [name for name in files if is_image(name)]
+    images = [name for name in files if is_picture(name)]
     texts = {posixpath.splitext(name)[0]: name for name in files if name.lower().endswith(".txt")}
     if sources:
         return _with_metadata(files, sources, images, left_out)
@@ -53,10 +52,11 @@ def read(files: Files, left_out: list[str]) -> list[Row]:
     return _in_class_folders(files, images)
 
 
-def is_relevant(name: str) -> bool:
-    """Returns whether a layout may use a file of that name."""
-    lower = name.lower()
-    return is_image(name) or lower.endswith((".txt", ".tar", *metadata.NAMES))
+def unread(name: str) -> str | None:
+    """Returns why no layout reads a file of that name; "" if one may, None for other files."""
+    if name.lower().endswith((".txt", ".tar", *metadata.NAMES)):
+        return ""
+    return picture_files.unread(name)
 
 
 def _with_metadata(
@@ -68,13 +68,13 @@ def _with_metadata(
     for source in sources:
         for where, image, fields in metadata.read(source, files[source]):
             if isinstance(image, Unusable):
-                rows[where] = Row(readable(where), None, problem=str(image))
+                rows[where] = Row(printable(where), None, problem=str(image))
                 continue
             name = known.get(unicodedata.normalize("NFC", image), image)
             if name not in rows:
                 rows[name] = _found(name, files)
             annotate(rows[name], lambda fields=fields: annotations.from_fields(fields))
-    left_out += [f"{readable(name)}: not in the metadata" for name in images if name not in rows]
+    left_out += [f"{printable(name)}: not in the metadata" for name in images if name not in rows]
     folder_splits = _split_folders(rows)
     for name, row in rows.items():
         if name in folder_splits and not row.annotation.split:
@@ -85,26 +85,27 @@ def _with_metadata(
 def _found(name: str, files: Files) -> Row:
     """Returns the row of an image that the metadata names, if there is such an image."""
     if name in files:
-        return Row(readable(name), Location(files[name]))
-    problem = "there is no such file" if is_image(name) else f"not one of {', '.join(IMAGES)}"
-    return Row(readable(name), None, problem=problem)
+        return Row(printable(name), Location(files[name]))
+    why = picture_files.unread(name)
+    problem = "there is no such file" if why == "" else why or "not a picture"
+    return Row(printable(name), None, problem=problem)
 
 
 def _with_texts(
     files: Files, images: list[str], texts: dict[str, str], left_out: list[str]
 ) -> list[Row]:
-    rows = {name: Row(readable(name), Location(files[name])) for name in images}
+    rows = {name: Row(printable(name), Location(files[name])) for name in images}
     splits = _split_folders(rows)
     for name, row in rows.items():
         text = texts.get(posixpath.splitext(name)[0])
         folder = posixpath.basename(posixpath.dirname(name))
         # Folders with numbers are img2dataset's shards, not classes.
         kind = "" if folder.isdigit() or folder.lower() in SPLITS else folder
-        row.annotation = Annotation(kind=readable(kind), split=splits.get(name, ""))
+        row.annotation = Annotation(kind=printable(kind), split=splits.get(name, ""))
         if text:
             annotate(row, lambda text=text: annotations.from_text(_content(files[text])))
     unused = texts.keys() - {posixpath.splitext(name)[0] for name in images}
-    left_out += [f"{readable(texts[stem])}: no picture of that name" for stem in sorted(unused)]
+    left_out += [f"{printable(texts[stem])}: no picture of that name" for stem in sorted(unused)]
     return list(rows.values())
 
 
@@ -121,13 +122,13 @@ def _content(path: Path) -> bytes:
 
 
 def _in_class_folders(files: Files, images: list[str]) -> list[Row]:
-    rows = {name: Row(readable(name), Location(files[name])) for name in images}
+    rows = {name: Row(printable(name), Location(files[name])) for name in images}
     splits = _split_folders(rows)
     for name, row in rows.items():
         folder = posixpath.basename(posixpath.dirname(name))
         if folder and folder.lower() not in SPLITS:
-            captions = tuple(filter(None, [class_caption(readable(folder))]))
-            row.annotation = Annotation(captions, readable(folder), split=splits.get(name, ""))
+            captions = tuple(filter(None, [class_caption(printable(folder))]))
+            row.annotation = Annotation(captions, printable(folder), split=splits.get(name, ""))
     return list(rows.values())
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from stackgan_jax.data.folder import annotations
-from stackgan_jax.data.folder.annotations import MAX_TEXT, Unusable, is_outside, readable
+from stackgan_jax.data.folder.annotations import MAX_TEXT, Unusable, is_outside
+from stackgan_jax.data.picture_files import printable
 from stackgan_jax.runtime.errors import UserError
 
 NAMES = ("metadata.jsonl", "metadata.csv")
@@ -47,7 +48,7 @@ def _image_path(fields: Mapping, folder: str) -> str:
     path = value.replace("\\", "/")
     joined = posixpath.normpath(posixpath.join(folder, path))
     if is_outside(path) or is_outside(joined):
-        raise Unusable(f"{readable(value)} is outside the folder")
+        raise Unusable(f"{printable(value)} is outside the folder")
     return joined
 
 

@@ -1,28 +1,26 @@
 """Turns a folder of the user's own pictures and captions into a source of records."""
 
-import collections
 import dataclasses
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from stackgan_jax.data import splitting
+from stackgan_jax.data import picture_files, splitting
 from stackgan_jax.data.folder import layouts
-from stackgan_jax.data.folder.annotations import IMAGES, Row, readable
+from stackgan_jax.data.folder.annotations import Row
+from stackgan_jax.data.picture_files import printable
 from stackgan_jax.data.records import Record
 from stackgan_jax.runtime.errors import UserError
 
-FORMAT = 1  # of how a folder is read; folders are prepared again under another format
+FORMAT = 2  # of how a folder is read; folders are prepared again under another format
 LAYOUTS = (
     "metadata.jsonl or metadata.csv (file_name, text), a .txt of the same name for each image, "
     "sub-folders named after their classes, or .tar shards"
 )
-RUN_FILES = {"config.json", "checkpoints"}  # a folder with both is a run of this program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,9 +56,9 @@ class FolderSource:
           UserError: the path is not a folder, or a sub-folder can't be read.
         """
         self.path = _require_folder(data.path)
-        self.name = f"the folder {readable(str(data.path))}"
+        self.name = f"the folder {printable(str(data.path))}"
         self._data = data
-        self._listing = list_files(self.path)
+        self._listing = picture_files.listing(self.path, layouts.unread)
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", self.path.resolve().name)[:40] or "root"
         self.directory = directory / "folder" / f"{stem}-{self._key()}"
 
@@ -82,7 +80,7 @@ class FolderSource:
 
     def finish(self) -> None:
         """Raises UserError if the folder changed while it was read."""
-        if list_files(self.path) != self._listing:
+        if picture_files.listing(self.path, layouts.unread) != self._listing:
             raise UserError(f"Files changed in {self.name} while it was prepared; start again.")
 
     @functools.cached_property
@@ -92,11 +90,11 @@ class FolderSource:
         Raises:
           UserError: a file can't be read, or fewer than two images can be used.
         """
-        left_out: list[str] = []
+        left_out = list(self._listing.left_out)
         try:
-            rows = layouts.read({name: self.path / name for name in self._listing}, left_out)
+            rows = layouts.read({name: self.path / name for name in self._listing.files}, left_out)
         except OSError as error:
-            raise _unreadable(error.filename, error) from error
+            raise picture_files.unreadable(error.filename, error) from error
         broken = [row for row in rows if row.problem]
         usable = [row for row in rows if not row.problem and row.annotation.captions]
         self._require_usable(rows, broken, usable)
@@ -110,8 +108,8 @@ class FolderSource:
     def _require_usable(self, rows: list[Row], broken: list[Row], usable: list[Row]) -> None:
         if not rows:
             raise UserError(
-                f"There are no pictures in {self.name}: no file in it or its sub-folders ends in "
-                f"{', '.join(IMAGES)} or .tar; give the folder with your pictures as "
+                f"There are no pictures in {self.name}: no file in it or its sub-folders is of "
+                f"type {picture_files.KINDS} or tar; give the folder with your pictures as "
                 "--config.data.path."
             )
         if not usable and not broken:
@@ -142,65 +140,8 @@ class FolderSource:
         """Returns 16 hex digits: a hash of the settings and files that the records depend on."""
         data = self._data
         settings = [FORMAT, data.classes, data.test_fraction, data.split_seed]
-        whole = json.dumps([settings, list(self._listing.items())])
+        whole = json.dumps([settings, list(self._listing.files.items()), self._listing.left_out])
         return hashlib.sha256(whole.encode()).hexdigest()[:16]
-
-
-def list_files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Lists the files of a folder and its sub-folders that a layout may use, sorted by path.
-
-    Hidden files and runs of this program are skipped. Links are followed, and each folder is
-    visited once.
-
-    Returns:
-      Path below the folder → (size in bytes, time of change in ns). The size of a broken link
-      is -1.
-
-    Raises:
-      UserError: a sub-folder can't be read.
-    """
-    found = {}
-    visited = set()
-    waiting = collections.deque([""])
-    while waiting:
-        below = waiting.popleft()
-        here = folder / below
-        try:
-            real = os.path.realpath(here)
-            if real in visited:
-                continue
-            visited.add(real)
-            for entry in _entries(here):
-                name = f"{below}/{entry.name}" if below else entry.name
-                if entry.is_dir():
-                    waiting.append(name)
-                elif layouts.is_relevant(name):
-                    found[name] = _size_and_time(entry)
-        except OSError as error:
-            raise _unreadable(here, error) from error
-    return dict(sorted(found.items()))
-
-
-def _entries(folder: Path) -> list[os.DirEntry]:
-    """Returns the entries of one folder that are not hidden; none if the folder is a run."""
-    with os.scandir(folder) as scanned:
-        entries = [entry for entry in scanned if not entry.name.startswith((".", "__MACOSX"))]
-    return [] if {entry.name for entry in entries} >= RUN_FILES else entries
-
-
-def _unreadable(path: str | Path, error: OSError) -> UserError:
-    return UserError(
-        f"{readable(str(path))} can't be read ({error.strerror}); change its permissions, or "
-        "move it out of the folder."
-    )
-
-
-def _size_and_time(entry: os.DirEntry) -> tuple[int, int]:
-    try:
-        status = entry.stat()
-    except OSError:
-        return -1, 0
-    return status.st_size, status.st_mtime_ns
 
 
 def _require_folder(path: str) -> Path:
@@ -212,7 +153,7 @@ def _require_folder(path: str) -> Path:
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise UserError(
-            f"The folder {readable(path)} {what}; give the folder with your pictures as "
+            f"The folder {printable(path)} {what}; give the folder with your pictures as "
             "--config.data.path."
         )
     return folder

@@ -1,22 +1,18 @@
 """Reads WebDataset shards: tar files of images, each with a .txt or .json file of the same name."""
 
 import collections
+import io
 import posixpath
 import tarfile
 from pathlib import Path
 
-from stackgan_jax.data.folder import annotations
-from stackgan_jax.data.folder.annotations import (
-    IMAGES,
-    MAX_TEXT,
-    Annotation,
-    Row,
-    annotate,
-    is_outside,
-    readable,
-)
+from stackgan_jax.data import picture_files
+from stackgan_jax.data.folder.annotations import MAX_TEXT, Row, annotate_from_files, is_outside
+from stackgan_jax.data.picture_files import printable
 from stackgan_jax.data.records import Location
 from stackgan_jax.runtime.errors import UserError
+
+TEXTS = (".txt", ".json")
 
 
 def read(name: str, path: Path, left_out: list[str]) -> list[Row]:
@@ -32,16 +28,30 @@ def read(name: str, path: Path, left_out: list[str]) -> list[Row]:
     """
     shard = _Shard(name, path, left_out)
     try:
-        with tarfile.open(path, "r:") as tar:
+        with _Reader(io.FileIO(path)) as file, tarfile.open(fileobj=file, mode="r:") as tar:
+            end = 0
             for member in tar:
+                if tar.offset <= end:
+                    raise tarfile.ReadError("a file of negative size")
+                end = tar.offset
                 shard.add(member, tar)
             _require_end(path, tar)
-    except (tarfile.TarError, OSError, EOFError) as error:
+    except Exception as error:  # tarfile raises a dozen kinds of errors for damaged bytes
         raise UserError(
-            f"The shard {readable(name)} is not a complete, uncompressed tar file ({error}); "
+            f"The shard {printable(name)} is not a complete, uncompressed tar file ({error}); "
             "download or create it again, or remove it."
         ) from error
     return shard.annotated_rows()
+
+
+class _Reader(io.BufferedReader):
+    """Reads headers and texts of a tar file. tarfile reads as much as a header asks for at once."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Returns at most `size` bytes; raises ReadError if those are more than a text has."""
+        if not 0 <= size <= MAX_TEXT + tarfile.BLOCKSIZE:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        return super().read(size)
 
 
 class _Shard:
@@ -49,51 +59,60 @@ class _Shard:
 
     def __init__(self, name: str, path: Path, left_out: list[str]) -> None:
         self.name, self.path, self.left_out = name, path, left_out
-        self.rows: dict[str, Row] = {}  # member's name without its suffix → image
+        self.rows: dict[str, Row] = {}  # member's name → image
         # member's name without its suffix → suffix → content
         self.texts: dict[str, dict[str, bytes]] = collections.defaultdict(dict)
 
     def add(self, member: tarfile.TarInfo, tar: tarfile.TarFile) -> None:
         """Adds the next file of the shard; other kinds of files are ignored."""
-        name = readable(f"{self.name}/{member.name}")
+        name = printable(f"{self.name}/{member.name}")
         stem, suffix = posixpath.splitext(member.name)
-        suffix = suffix.lower()
-        if member.isdir() or not (suffix in IMAGES or suffix in (".txt", ".json")):
+        why = "" if suffix.lower() in TEXTS else picture_files.unread(member.name)
+        if member.isdir() or why is None or picture_files.is_hidden(member.name):
             return
-        if is_outside(member.name):
+        if why:
+            self.left_out.append(f"{name}: {why}")
+        elif is_outside(member.name):
             self.rows[member.name] = Row(name, None, problem="its path is outside the shard")
         elif not member.isreg() or member.issparse():
-            self.rows[member.name] = Row(name, None, problem="a link, not a file")
-        elif suffix in IMAGES:
-            self.rows[stem] = Row(name, Location(self.path, member.offset_data, member.size))
+            reason = "a sparse file" if member.issparse() else "a link, not a file"
+            self.rows[member.name] = Row(name, None, problem=reason)
+        elif suffix.lower() not in TEXTS:
+            image = Location(self.path, member.offset_data, member.size)
+            self.rows[member.name] = Row(name, image)
         elif member.size > MAX_TEXT:
             self.left_out.append(f"{name}: larger than 1 MiB")
         else:
-            self.texts[stem][suffix] = tar.extractfile(member).read()
+            self.texts[stem][suffix.lower()] = tar.extractfile(member).read()
 
     def annotated_rows(self) -> list[Row]:
         """Returns the images with their annotations; texts without an image are left out."""
-        for stem, row in self.rows.items():
-            _annotate(row, self.texts.pop(stem, {}))
+        used = set()
+        for member, row in list(self.rows.items()):
+            # WebDataset's key ends at the first dot; people's file names have dots in them as well.
+            stem, key = posixpath.splitext(member)[0], _key(member)
+            if stem not in self.texts and stem != key and self._is_whole(key):
+                del self.rows[member]
+                self.left_out.append(f"{row.name}: another part of {printable(key)}")
+                continue
+            found = stem if stem in self.texts else key
+            used.add(found)
+            annotate_from_files(row, self.texts.get(found, {}))
         self.left_out += [
-            f"{readable(f'{self.name}/{stem}')}: no picture of that name" for stem in self.texts
+            f"{printable(f'{self.name}/{stem}')}: no picture of that name"
+            for stem in self.texts
+            if stem not in used
         ]
         return list(self.rows.values())
 
+    def _is_whole(self, key: str) -> bool:
+        """Returns whether the shard has a picture whose name is the key and one ending."""
+        return any(f"{key}{suffix}" in self.rows for suffix in picture_files.suffixes())
 
-def _annotate(row: Row, texts: dict[str, bytes]) -> None:
-    """Annotates an image with the contents of its files, given by suffix."""
 
-    def from_json() -> Annotation:
-        fields = annotations.from_json(texts[".json"])
-        if ".txt" in texts:  # img2dataset writes the caption into both files
-            fields = {k: v for k, v in fields.items() if k not in annotations.CAPTION_KEYS}
-        return annotations.from_fields(fields)
-
-    if ".json" in texts:
-        annotate(row, from_json)
-    if ".txt" in texts:
-        annotate(row, lambda: annotations.from_text(texts[".txt"]))
+def _key(member: str) -> str:
+    folder, base = posixpath.split(member)
+    return posixpath.join(folder, base.split(".", 1)[0])
 
 
 def _require_end(path: Path, tar: tarfile.TarFile) -> None:
