@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Shared by the launch scripts, which source it: the options --dry-run and --help, checks of
-# settings, and `run`.
+# arguments and settings, and `run`.
 
 # The scripts may be called from any folder.
 REPOSITORY="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -41,14 +41,38 @@ run() {
   [[ -n "$DRY_RUN" ]] || "$@"
 }
 
-# A script that sources this file without arguments shares its own with it: `shift` removes
-# --dry-run from the script's arguments.
-DRY_RUN=
-if [[ "${1:-}" == --dry-run ]]; then
-  DRY_RUN=1
-  shift
-fi
-if (($# == 0)) || [[ "$1" == --help ]]; then
-  sed -n '2,/^$/s/^# \{0,1\}//p' "$0" # the comment at the top of the script
+# usage: prints the comment at the top of the script.
+usage() {
+  sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
   exit 0
-fi
+}
+
+# require_config ARGUMENT...: exits unless the program's own flags follow, the first of which is
+# --config. What a typing error makes of --dry-run must not run anything.
+require_config() {
+  (($#)) || fail "give --config=FILE, then more flags of the program."
+  [[ "$1" == --config* ]] ||
+    fail "'$1' is no option of this script; give --config=FILE, then more flags of the program."
+}
+
+# require_nothing ARGUMENT...: exits if there is an argument.
+require_nothing() {
+  (($# == 0)) || fail "'$1' is not used here; leave it out."
+}
+
+# A script that sources this file without arguments shares its own with it: `set` removes --dry-run
+# from the script's arguments, wherever it stands.
+DRY_RUN=
+rest=()
+for argument; do
+  case "$argument" in
+    --dry-run) DRY_RUN=1 ;;
+    --help | -h) usage ;;
+    --dry* | -dry* | --no-dry* | -n)
+      fail "'$argument' is no option; --dry-run only prints the commands."
+      ;;
+    *) rest+=("$argument") ;;
+  esac
+done
+set -- ${rest[@]+"${rest[@]}"}
+(($#)) || usage

@@ -17,6 +17,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
 GRACE=90 # seconds for the others to end by themselves: longer than their --peer_timeout
 
+require_config "$@"
 require PROCESSES "the number of processes, for example 2"
 require_numbers PROCESSES
 : "${PORT:=12355}" "${PYTHON:=python}"

@@ -22,6 +22,7 @@ source "$LAUNCH/common.sh"
 
 STOPPED=143 # the program's exit status after SIGTERM, when it has saved
 
+require_config "$@"
 require NODES "the number of machines, for example 2" \
   GPUS_PER_NODE "the number of GPUs on each machine, for example 4" \
   WORKDIR "the run's folder, on a file system that all machines share"
@@ -52,7 +53,8 @@ submit() {
 # through Slurm.
 train() {
   local status=0
-  run srun --kill-on-bad-exit=0 \
+  # srun does not take --cpus-per-task over from the job since Slurm 22.05.
+  run srun --kill-on-bad-exit=0 --cpus-per-task="$CPUS_PER_GPU" \
     "$PYTHON" -m stackgan_jax.main --coordinator=auto --workdir="$WORKDIR" "$@" || status=$?
   if ((status == STOPPED)); then
     run scontrol requeue "$SLURM_JOB_ID"

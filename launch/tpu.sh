@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Trains on a Cloud TPU: one machine or a pod slice.
 #
-#   launch/tpu.sh [--dry-run] COMMAND [flags of the program]
+#   launch/tpu.sh [--dry-run] COMMAND [--config=... and more flags of the program]
 #
 #   create                  creates the TPU; with QUEUED=1 waits for it in Google's queue
 #   setup                   copies this repository to all machines of the TPU and installs it
@@ -54,13 +54,14 @@ state() {
 }
 
 create() {
-  local options=(--accelerator-type="$TPU_TYPE" --runtime-version="$TPU_VERSION")
+  local options=(--accelerator-type="$TPU_TYPE")
   [[ "${SPOT:-}" != 1 ]] || options+=(--spot)
   if [[ "${QUEUED:-}" != 1 ]]; then
-    tpus tpu-vm create "$TPU_NAME" "${options[@]}"
+    tpus tpu-vm create "$TPU_NAME" --version="$TPU_VERSION" "${options[@]}"
     return
   fi
-  tpus queued-resources create "$TPU_NAME" --node-id="$TPU_NAME" "${options[@]}"
+  tpus queued-resources create "$TPU_NAME" --node-id="$TPU_NAME" \
+    --runtime-version="$TPU_VERSION" "${options[@]}"
   local now
   while now="$(state queued-resources state.state)" && [[ "$now" != ACTIVE ]]; do
     case "$now" in
@@ -137,7 +138,8 @@ checkpoints are lost with the TPU."
 command="$1"
 shift
 case "$command" in
-  create | setup | train | fetch | delete | all | keep) ;;
+  create | setup | fetch | delete) require_nothing "$@" ;;
+  train | all | keep) require_config "$@" ;;
   *) fail "unknown command '$command'; choose create, setup, train, fetch, delete, all or keep." ;;
 esac
 require PROJECT "the Google Cloud project" \

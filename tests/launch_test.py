@@ -1,6 +1,10 @@
 """The launch scripts: their commands, and their behaviour with stubs of gcloud and Slurm."""
 
+import itertools
+import json
 import os
+import re
+import shlex
 import shutil
 import stat
 import subprocess
@@ -21,6 +25,8 @@ TPU = {
     "WORKDIR": "gs://bucket/birds",
     "POLL": "0.01",
 }
+# What the real tools accept: options by command, with the version that they were copied from.
+GRAMMAR = json.loads((Path(__file__).parent / "launch_commands.json").read_text(encoding="utf-8"))
 SLURM = {"NODES": "2", "GPUS_PER_NODE": "4", "WORKDIR": "/shared/birds"}
 NOTE = """#!/bin/bash
 printf '%s' "$(basename "$0")" >> "$NOTES"
@@ -97,7 +103,11 @@ class Stubs:
 
 @pytest.fixture
 def stubs(tmp_path):
-    return Stubs(tmp_path)
+    """Stubs of everything that could start work or cost money, should a dry run run it."""
+    stubs = Stubs(tmp_path)
+    for name in ("gcloud", "sbatch", "srun", "scontrol", "mkdir", "tar", "python"):
+        stubs.add(name)
+    return stubs
 
 
 @pytest.fixture
@@ -131,7 +141,7 @@ def test_shellcheck_reports_nothing():
         ("local.sh", ["--config=a.py"], {}, ["PROCESSES"]),
         ("slurm.sh", ["--config=a.py"], {"NODES": "2"}, ["GPUS_PER_NODE", "WORKDIR"]),
         ("tpu.sh", ["create"], {"ZONE": "z"}, ["PROJECT", "TPU_NAME"]),
-        ("tpu.sh", ["all"], {**TPU, "WORKDIR": ""}, ["WORKDIR"]),
+        ("tpu.sh", ["all", "--config=a.py"], {**TPU, "WORKDIR": ""}, ["WORKDIR"]),
     ],
 )
 def test_missing_settings_are_named(script, arguments, settings, missing, stubs):
@@ -149,7 +159,12 @@ def test_missing_settings_are_named(script, arguments, settings, missing, stubs)
         ("local.sh", ["--config=a.py"], {"PROCESSES": "two"}, "PROCESSES is 'two'"),
         ("slurm.sh", ["--config=a.py"], {**SLURM, "NODES": "0"}, "NODES is '0'"),
         ("tpu.sh", ["paint"], TPU, "unknown command 'paint'; choose create"),
-        ("tpu.sh", ["keep"], {**TPU, "WORKDIR": "runs/birds"}, "it has to be on gs://"),
+        (
+            "tpu.sh",
+            ["keep", "--config=a.py"],
+            {**TPU, "WORKDIR": "runs/birds"},
+            "it has to be on gs://",
+        ),
     ],
 )
 def test_a_bad_setting_is_rejected_in_one_sentence(script, arguments, settings, sentence, stubs):
@@ -175,15 +190,109 @@ def test_without_arguments_a_script_prints_its_usage(script, stubs):
     ],
 )
 def test_a_dry_run_prints_every_command_and_runs_none(script, arguments, settings, count, stubs):
-    for name in ("gcloud", "sbatch", "srun", "mkdir", "tar", "python"):
-        stubs.add(name)
-    done = stubs.run(LAUNCH / script, "--dry-run", *arguments, "--config=a b.py", **settings)
-    assert done.returncode == 0, done.stderr
-    shown = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("+ ")]
-    assert len(shown) == count
-    assert any("--config=a" in line and "\\ b.py" in line for line in shown)
+    arguments = [*arguments, "--config=a b.py"]
+    for place in range(len(arguments) + 1):
+        given = [*arguments[:place], "--dry-run", *arguments[place:]]
+        done = stubs.run(LAUNCH / script, *given, **settings)
+        assert done.returncode == 0, done.stderr
+        shown = _shown(done)
+        assert len(shown) == count
+        assert any("--config=a" in line and "\\ b.py" in line for line in shown)
+        assert not any("--dry-run" in line for line in shown)
+        assert not stubs.calls()
+        assert not list((stubs.folder / "tmp").iterdir())
+
+
+def _shown(done):
+    """The commands that a dry run printed."""
+    return [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("+ ")]
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("tpu.sh", ["create", "--dry_run"]),
+        ("tpu.sh", ["create", "-n"]),
+        ("tpu.sh", ["create", "--dryrun=1"]),
+        ("tpu.sh", ["delete", "bird"]),
+        ("tpu.sh", ["all", "--spot", "--config=a.py"]),
+        ("tpu.sh", ["train"]),
+        ("slurm.sh", ["submit", "--config=a.py"]),
+        ("slurm.sh", ["--config=a.py", "--dry_run"]),
+        ("local.sh", ["--processes=2", "--config=a.py"]),
+    ],
+)
+def test_an_unknown_argument_is_refused_before_anything_runs(script, arguments, stubs):
+    done = stubs.run(LAUNCH / script, *arguments, **{**TPU, **SLURM, "PROCESSES": "2"})
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
     assert not stubs.calls()
-    assert not list((stubs.folder / "tmp").iterdir())
+
+
+def test_a_question_for_help_anywhere_creates_nothing(stubs):
+    done = stubs.run(LAUNCH / "tpu.sh", "create", "--help", **TPU)
+    assert done.returncode == 0 and "Settings, from the environment:" in done.stdout
+    assert not stubs.calls()
+
+
+def _printed_by_any_call(stubs):
+    """Every command of gcloud and Slurm that the scripts can print."""
+    printed = _shown(stubs.run(LAUNCH / "slurm.sh", "--dry-run", "--config=a.py", **SLURM))
+    printed.append("+ scontrol requeue 7")
+    for command, queued, workdir in itertools.product(
+        ("create", "setup", "train", "fetch", "delete", "keep", "all"),
+        ("0", "1"),
+        ("gs://bucket/birds", "runs/birds"),
+    ):
+        settings = {**TPU, "QUEUED": queued, "WORKDIR": workdir, "SPOT": "1"}
+        flags = ["--config=a.py"] if command in ("train", "keep", "all") else []
+        printed += _shown(stubs.run(LAUNCH / "tpu.sh", command, *flags, "--dry-run", **settings))
+    words = {tuple(shlex.split(line)[1:]) for line in printed}
+    return [call for call in words if call[0] in ("gcloud", "sbatch", "srun", "scontrol")]
+
+
+def _options(call):
+    """The name of a call's command in GRAMMAR, and the options of the tool itself in the call."""
+    name = next(
+        name for name in GRAMMAR["commands"] if call[: name.count(" ") + 1] == (*name.split(),)
+    )
+    rest = call[name.count(" ") + 1 :]
+    if name in ("sbatch", "srun"):  # What follows is the program with its own options.
+        rest = tuple(itertools.takewhile(lambda word: word.startswith("-"), rest))
+    return name, {word.partition("=")[0] for word in rest if word.startswith("-")}
+
+
+def _require_known(call):
+    """Fails unless the real tool takes these options, and gets those it can't do without."""
+    name, given = _options(call)
+    command = GRAMMAR["commands"][name]
+    known = {*" ".join(command["options"]).split(), *GRAMMAR["everywhere"].get(call[0], ())}
+    assert not given - known, (name, given - known)
+    assert not {*command["required"].split()} - given, (name, given)
+
+
+def test_the_real_tools_know_every_option_that_the_scripts_give(stubs):
+    for call in _printed_by_any_call(stubs):
+        _require_known(call)
+
+
+@pytest.mark.slow
+def test_the_installed_tools_know_them_too(stubs, tmp_path):
+    calls = _printed_by_any_call(stubs)
+    for name in {_options(call)[0] for call in calls} - {"scontrol requeue"}:
+        if not shutil.which(name.split()[0]):
+            continue
+        done = subprocess.run(
+            [*name.split(), "--help"],
+            env={**os.environ, "CLOUDSDK_CONFIG": str(tmp_path / "no account")},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        shown = set(re.findall(r"--[a-z0-9][a-z0-9-]*", re.sub(r"\x1b\[[0-9;]*m", "", done.stdout)))
+        used = (_options(call)[1] for call in calls if _options(call)[0] == name)
+        assert not set().union(*used) - shown, name
 
 
 def test_tpu_all_trains_on_every_machine_and_deletes_the_tpu(cloud):
@@ -233,6 +342,9 @@ def test_tpu_keep_replaces_a_preempted_tpu(cloud):
         "storage cp",
         "tpu-vm delete",
     ]
+    for line in cloud.calls():
+        if line.startswith("gcloud"):
+            _require_known(tuple(shlex.split(line)))
     created = [line for line in cloud.calls() if "create" in line]
     assert all("--spot" in line for line in created)
 
@@ -254,7 +366,7 @@ def test_slurm_submits_itself_and_requeues_a_stopped_run(stubs):
     assert done.returncode == 0, done.stderr
     done = stubs.run(LAUNCH / "slurm.sh", "--config=a.py", **settings, SLURM_JOB_ID="7")
     assert done.returncode == 0, done.stderr
-    submitted, started, again = stubs.calls()
+    submitted, started, again = [line for line in stubs.calls() if not line.startswith("mkdir")]
     assert submitted.startswith("sbatch") and submitted.endswith("launch/slurm.sh --config=a.py")
     assert "--nodes=2 --ntasks-per-node=4" in submitted
     assert "--coordinator=auto" in started and f"--workdir={settings['WORKDIR']}" in started
