@@ -81,7 +81,7 @@ class Sampler:
             [-1, 1].
 
         Raises:
-            UserError: an array has another shape than the run takes.
+            UserError: an array has another shape than the run takes, or a picture is not finite.
         """
         embedding = np.asarray(embedding, np.float32)
         drawn = self.noise(len(embedding), seed, truncation)
@@ -91,10 +91,24 @@ class Sampler:
             _draw(self.game, self.state, *_chunk((embedding, noise), start))
             for start in range(0, len(embedding), CHUNK)
         ]
-        return {
+        drawn = {
             name: np.concatenate([chunk[name] for chunk in chunks])[: len(embedding)]
             for name in chunks[0]
         }
+        self._refuse_broken(drawn, embedding)
+        return drawn
+
+    def _refuse_broken(self, drawn: dict[str, np.ndarray], embedding: np.ndarray) -> None:
+        """Raises UserError if a picture has values that are no numbers."""
+        if all(np.isfinite(pictures).all() for pictures in drawn.values()):
+            return
+        if not np.isfinite(embedding).all():
+            raise UserError("An embedding has values that are not finite; give others.")
+        raise UserError(
+            f"Step {self.step:,} of {self.directory} draws pictures with values that are not "
+            "finite, so its weights are broken; go back to an earlier checkpoint, or train again "
+            "with smaller learning rates."
+        )
 
     def _refuse_other_shapes(
         self, embedding: np.ndarray, noise: gan.Noise, expected: gan.Noise

@@ -1,5 +1,7 @@
 """Drawing from runs: what is given is used, seeds repeat, chunks don't matter."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -66,3 +68,12 @@ def test_truncated_noise_is_bounded_and_the_rest_of_the_noise_stays(runs):
     embedding = np.ones((2, 16), np.float32)
     drawn = [sampler.draw(embedding, seed=1, truncation=t)["stage1"] for t in (0.0, 0.5)]
     assert np.abs(drawn[0] - drawn[1]).max() > 0
+
+
+def test_pictures_that_are_not_finite_are_refused(runs):
+    sampler = sample.load(runs / "stage1")
+    with pytest.raises(UserError, match="An embedding has values that are not finite"):
+        sampler.draw(np.full((1, 16), np.nan, np.float32))
+    broken = jax.tree.map(lambda x: np.full_like(x, np.inf), sampler.state)
+    with pytest.raises(UserError, match=r"Step 4 of .* go back to an earlier checkpoint"):
+        dataclasses.replace(sampler, state=broken).draw(np.ones((1, 16), np.float32))

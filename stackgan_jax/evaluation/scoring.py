@@ -1,6 +1,7 @@
 """Scoring: the features of generated and real pictures become scores with complete stamps."""
 
 import dataclasses
+import math
 from collections.abc import Iterable
 
 from stackgan_jax.evaluation import registry
@@ -42,6 +43,11 @@ def measured_by(reader: Reader) -> list[str]:
 
 
 def _stamped(name: str, found: Measurement, evidence: Evidence) -> Score:
+    if not math.isfinite(found.value):
+        raise UserError(
+            f"{registry.METRICS[name].title} is {found.value}: the pictures differ too little, or "
+            "have values that are not finite."
+        )
     generated, real = found.counts or evidence.counts
     stamp = Stamp(
         definition=found.definition,

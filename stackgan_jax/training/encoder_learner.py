@@ -129,9 +129,14 @@ def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | No
 
 
 def standardising(features: np.ndarray) -> dict[str, np.ndarray]:
-    """The shift and the scale by which features `[n, views, d]` have mean 0 and deviation 1."""
+    """The shift and the scale by which features `[n, views, d]` have mean 0 and deviation 1.
+
+    Features that are the same in all pictures say nothing and become 0.
+    """
     flat = np.asarray(features, np.float32).reshape(-1, features.shape[-1])
-    return {"shift": flat.mean(axis=0), "scale": 1 / np.maximum(flat.std(axis=0), 1e-3)}
+    deviation = flat.std(axis=0)
+    varies = deviation > 1e-3
+    return {"shift": flat.mean(axis=0), "scale": varies / np.where(varies, deviation, 1)}
 
 
 def _save(

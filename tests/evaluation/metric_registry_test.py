@@ -79,3 +79,16 @@ def test_a_metric_that_needs_captions_is_skipped_without_them(registered, folder
     real = folder("real")
     done = evaluate.of_folders(real, real, {"inception": "x"}, None, real / "metrics.json")
     assert "captioned" not in done.scores and "captioned" not in done.left_out
+
+
+def test_a_score_that_is_not_finite_is_left_out_with_the_reason(
+    registered, folder, colours, cache, tmp_path
+):
+    @metric("nothing", title="Nothing", better="lower", reads="inception")
+    def nothing(evidence: Evidence) -> Measurement:
+        return Measurement(float("nan"), "nothing", "layer 2048")
+
+    pictures = folder("real", seed=1)
+    record = evaluate.of_folders(pictures, pictures, {"inception": "x"}, None, tmp_path / "m.json")
+    assert "nothing" not in record.scores
+    assert "Nothing is nan" in str(record)
