@@ -79,7 +79,7 @@ def splits(rows: Sequence[Row], given: bool, test_fraction: float, seed: int) ->
 
 
 def remarks(rows: Sequence[Row], where: Sequence[str], given: bool) -> list[str]:
-    """Sentences for the user about classes, splits and captions.
+    """Sentences for the user about classes and splits.
 
     Args:
         rows: the usable images.
@@ -103,8 +103,6 @@ def remarks(rows: Sequence[Row], where: Sequence[str], given: bool) -> list[str]
             "separate captions: images with different captions count as different "
             "(config.data.classes=given uses the classes)."
         )
-    if len({row.annotation.captions for row in rows}) == 1:
-        found.append("All images have the same captions: a network learns nothing from the words.")
     return found
 
 

@@ -1,6 +1,7 @@
 """Any content of a folder's files gives valid rows or a UserError."""
 
 import io
+import json
 import tarfile
 
 import pytest
@@ -8,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_folders import write_files
 
-from stackgan_jax.data.folder import layouts
-from stackgan_jax.data.folder.annotations import clean
+from stackgan_jax.data.folder import layouts, values
+from stackgan_jax.data.folder.values import clean
 from stackgan_jax.runtime.errors import UserError
 
 anything = st.recursive(
@@ -39,19 +40,19 @@ def read(tmp_path_factory):
 
     def read(name, content):
         write_files(folder, {name: content})
-        left_out = []
         try:
-            found = layouts.read({name: folder / name, **images}, left_out)
+            reading = layouts.read({name: folder / name, **images})
         except UserError as error:
             assert str(error)
             return []
+        found = reading.rows
         assert len({row.name for row in found}) == len(found)
         for row in found:
             assert row.problem or row.image is not None
             assert all(caption and caption == clean(caption) for caption in row.annotation.captions)
             assert row.annotation.split in ("", "train", "test")
             assert all(map(is_utf8, [row.name, row.problem, *row.annotation.captions]))
-        assert all(map(is_utf8, left_out))
+        assert all(map(is_utf8, [*reading.left_out, *reading.remarks]))
         return found
 
     return read
@@ -71,6 +72,30 @@ def test_any_json_rows_are_read_or_reported(read, lines):
 @given(st.lists(st.binary(max_size=40), max_size=4))
 def test_any_bytes_as_json_lines_are_read_or_reported(read, lines):
     read("metadata.jsonl", b"\n".join(lines))
+
+
+images = st.fixed_dictionaries({}, optional={"id": anything, "file_name": names | anything})
+captions = st.fixed_dictionaries({}, optional={"image_id": anything, "caption": anything})
+coco = st.fixed_dictionaries({"images": st.lists(images) | anything}) | st.fixed_dictionaries(
+    {"images": st.lists(images), "annotations": st.lists(captions) | anything}
+)
+by_image = st.dictionaries(names, rows | anything)
+
+
+@fuzz
+@given(anything | st.lists(rows | anything, max_size=4) | coco | by_image)
+def test_any_json_table_is_read_or_reported(read, content):
+    for name in ("metadata.json", "list.json"):
+        read(name, json.dumps(content))
+
+
+@fuzz
+@given(st.text(st.sampled_from("[]()'\"{},ab \\\n\0"), max_size=12))
+def test_any_list_in_a_cell_is_read_or_reported(text):
+    try:
+        assert all(values.captions("[" + text))
+    except values.Unusable as reason:
+        assert str(reason)
 
 
 cells = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(["a.png", '["x"]'])
@@ -112,3 +137,22 @@ def test_any_damaged_shard_is_read_or_reported(read, data):
     for _ in range(data.draw(st.integers(0, 3))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     read("x.tar", bytes(content[: data.draw(st.integers(0, len(content)))]))
+
+
+SIZES = [1 << 50, -512, (1 << 90) - 1]
+KINDS = [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.XHDTYPE, tarfile.GNUTYPE_SPARSE]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", SIZES)
+def test_headers_of_any_size_are_reported_and_not_believed(read, size, kind):
+    member = tarfile.TarInfo("2.png")
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = size.to_bytes(12, "big", signed=True)
+    if size > 0:
+        header[124] |= 0x80
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    files = SHARD[: 512 * 6]  # without the blocks that end the shard
+    read("x.tar", files + bytes(header) + b"5 size=1\n".ljust(512, b"\0") + b"\0" * 1024)

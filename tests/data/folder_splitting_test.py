@@ -41,7 +41,7 @@ def test_images_of_one_class_are_mismatched_by_caption(folder):
     labels = {n: record.label for n, (_, record) in by_name(folder).items()}
     assert len(set(labels.values())) == 3
     assert labels["cat/0.png"] == labels["cat/1.png"] != labels["cat/2.png"]
-    (remark,) = contents(folder).remarks
+    _, remark = contents(folder).remarks
     assert "1 class is too few" in remark
     with pytest.raises(UserError, match="only one class"):
         by_name(folder, classes="given")

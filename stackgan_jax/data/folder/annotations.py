@@ -6,27 +6,18 @@ or an `Unusable` error with the reason.
 
 import dataclasses
 import json
-import math
 import re
-import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from stackgan_jax.data.picture_files import printable
+from stackgan_jax.data.folder import values
+from stackgan_jax.data.folder.values import Unusable
 from stackgan_jax.data.records import Location
 
 MAX_TEXT = 1 << 20  # bytes of one text or JSON file that are read at most
-CAPTION_KEYS = ("text", "caption", "captions")
-FILE_KEYS = ("file_name", "filename", "file", "image")
+CAPTION_KEYS = ("text", "caption", "captions", "sentence", "sentences", "description", "comment")
+FILE_KEYS = ("file_name", "filename", "file", "image", "image_name", "image_path", "path")
 CLASS_KEYS = ("class_id", "class", "label", "class_name")
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("test", "testing", "val", "valid", "validation", "dev"), "test"),
-}
-
-
-class Unusable(Exception):
-    """The annotation can't be used. The message is the reason; reports print it after "name: "."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,13 +106,19 @@ def from_fields(fields: Mapping[str, Any]) -> Annotation:
     Raises:
       Unusable: a field has a value of the wrong type.
     """
-    kind = next((fields[key] for key in CLASS_KEYS if _given(fields.get(key))), None)
+    kind = first_given(fields, CLASS_KEYS)
+    box, split = fields.get("bbox"), fields.get("split")
     return Annotation(
-        captions=_captions(next((fields[k] for k in CAPTION_KEYS if _given(fields.get(k))), ())),
-        kind=_word(kind, "class") if _given(kind) else "",
-        box=_box(fields["bbox"]) if _given(fields.get("bbox")) else None,
-        split=_split(fields["split"]) if _given(fields.get("split")) else "",
+        captions=values.captions(first_given(fields, CAPTION_KEYS) or ()),
+        kind="" if kind is None else values.word(kind, "class"),
+        box=values.box(box) if values.given(box) else None,
+        split=values.split(split) if values.given(split) else "",
     )
+
+
+def first_given(fields: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    """Returns the first of some fields that has a value, or None."""
+    return next((fields[key] for key in keys if values.given(fields.get(key))), None)
 
 
 def from_text(content: bytes) -> Annotation:
@@ -131,83 +128,28 @@ def from_text(content: bytes) -> Annotation:
       Unusable: the text is not UTF-8.
     """
     try:
-        return Annotation(captions=_captions(content.decode("utf-8-sig").splitlines()))
+        return Annotation(captions=values.captions(content.decode("utf-8-sig").splitlines()))
     except UnicodeDecodeError as error:
         raise Unusable("its captions are not UTF-8 text") from error
 
 
 def from_json(content: bytes) -> dict[str, Any]:
-    """Parses a JSON object.
+    """Parses a JSON object; the names of its fields become lower-case.
 
     Raises:
       Unusable: the text is not UTF-8, not JSON, or not an object.
     """
+    fields = parsed(content)
+    if not isinstance(fields, dict):
+        raise Unusable("not a JSON object")
+    return {name.lower(): value for name, value in fields.items()}
+
+
+def parsed(content: bytes) -> Any:
+    """Parses JSON; raises Unusable."""
     try:
-        fields = json.loads(content.decode("utf-8-sig"))
+        return json.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise Unusable("not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise Unusable(f"not JSON ({error})") from error
-    if not isinstance(fields, dict):
-        raise Unusable("not a JSON object")
-    return fields
-
-
-def clean(caption: str) -> str:
-    """Returns a caption on one line, without control characters and repeated spaces."""
-    # Cc: control characters. Cf: format characters (byte order mark, direction marks). U+200D
-    # stays, because it joins the parts of an emoji.
-    spaced = (
-        " " if unicodedata.category(c) in ("Cc", "Cf") and c != "\u200d" else c for c in caption
-    )
-    return " ".join("".join(spaced).split())
-
-
-def _given(value: Any) -> bool:
-    return value is not None and value != ""
-
-
-def _captions(value: str | Sequence[str]) -> tuple[str, ...]:
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        value = _list_in(value)
-    values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list | tuple) or not all(isinstance(v, str) for v in values):
-        raise Unusable("its text is neither a sentence nor a list of sentences")
-    if any("\ud800" <= character <= "\udfff" for v in values for character in v):
-        raise Unusable("its captions are not UTF-8 text")
-    cleaned = (clean(v) for v in values)
-    return tuple(dict.fromkeys(caption for caption in cleaned if caption))
-
-
-def _list_in(text: str) -> Any:
-    """Returns the list that a CSV cell contains as JSON, or the text itself."""
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return values if isinstance(values, list) else text
-
-
-def _word(value: Any, what: str) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Unusable(f"its {what} is neither a number nor a word")
-    return clean(printable(str(value)))
-
-
-def _box(value: Any) -> tuple[float, float, float, float]:
-    if isinstance(value, str):
-        value = value.strip().strip("[]()").replace(",", " ").split()
-    try:
-        box = tuple(float(number) for number in value)
-    except (TypeError, ValueError, OverflowError):
-        box = ()
-    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise Unusable("its bbox is not [left, top, width, height] in pixels")
-    return box
-
-
-def _split(value: Any) -> str:
-    word = _word(value, "split").lower()
-    if word not in SPLITS:
-        raise Unusable(f"its split {word!r} is none of {', '.join(SPLITS)}")
-    return SPLITS[word]

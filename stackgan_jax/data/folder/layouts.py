@@ -1,141 +1,238 @@
-"""Reads a folder in one of four layouts into rows: an image, its name and its annotation."""
+"""Finds the layout of a folder, and reads it into rows: an image, its name and its annotation."""
 
 import dataclasses
+import functools
 import posixpath
 import re
-import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from stackgan_jax.data import picture_files
-from stackgan_jax.data.folder import annotations, metadata, tar_shards
-from stackgan_jax.data.folder.annotations import (
-    MAX_TEXT,
-    SPLITS,
-    Annotation,
-    Row,
-    Unusable,
-    annotate,
-)
+from stackgan_jax.data.folder import annotations, metadata, tar_shards, text_files, values
+from stackgan_jax.data.folder.annotations import Annotation, Row, annotate
+from stackgan_jax.data.folder.image_names import ImageNames
+from stackgan_jax.data.folder.values import SPLITS, Unusable
 from stackgan_jax.data.picture_files import is_picture, printable
 from stackgan_jax.data.records import Location
+from stackgan_jax.runtime.errors import UserError
 
 Files = Mapping[str, Path]  # path below the folder, with slashes → the file
+PACKED = {  # endings of data that are not read → what to do
+    **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "packed; unpack it"),
+    **dict.fromkeys((".parquet", ".arrow", ".xlsx", ".xls"), "save it as metadata.csv"),
+}
 
 
-def read(files: Files, left_out: list[str]) -> list[Row]:
-    """Returns the images of a folder, read in the first layout that matches.
+@dataclasses.dataclass
+class Layout:
+    """A folder as one layout reads it.
 
-    1. metadata.jsonl or metadata.csv, whose `file_name` is a path relative to their own folder;
-    2. .tar shards of images, each image with a .txt or .json file of the same name;
-    3. images with a .txt file of the same name, one caption on each line;
-    4. sub-folders, whose names are used as class and as caption.
-
-    Args:
-      files: the files of the folder that are not `unread`.
-      left_out: one line is appended for each file that is not used.
-
-    Raises:
-      UserError: a metadata file or a shard can't be read.
+    Attributes:
+      what: what the captions are, for the user.
+      rows: its images.
+      captioned: for how many images it has captions.
+      left_out: one line for each picture or text that is not used.
+      used: the tables, shards and texts that were read.
+      error: why it can't be read after all, or None.
     """
-    sources = [name for name in files if posixpath.basename(name).lower() in metadata.NAMES]
-    shards = [name for name in files if name.lower().endswith(".tar")]
-    images = [name for name in files if is_picture(name)]
-    texts = {posixpath.splitext(name)[0]: name for name in files if name.lower().endswith(".txt")}
-    if sources:
-        return _with_metadata(files, sources, images, left_out)
-    if shards:
-        left_out += [f"{name}: not in a shard" for name in images]
-        return [row for name in shards for row in tar_shards.read(name, files[name], left_out)]
-    if any(posixpath.splitext(name)[0] in texts for name in images):
-        return _with_texts(files, images, texts, left_out)
-    return _in_class_folders(files, images)
+
+    what: str
+    rows: list[Row]
+    captioned: int
+    left_out: list[str] = dataclasses.field(default_factory=list)
+    used: set[str] = dataclasses.field(default_factory=set)
+    error: UserError | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A folder's images.
+
+    Attributes:
+      rows: one for each image.
+      left_out: one line for each file that is not used.
+      remarks: sentences about the layout for the user.
+    """
+
+    rows: list[Row]
+    left_out: list[str]
+    remarks: list[str]
+
+
+class Folder:
+    """The files of a folder by kind: pictures, texts of a single picture, possible tables."""
+
+    def __init__(self, files: Files) -> None:
+        self.files = files
+        self.pictures = [name for name in files if is_picture(name)]
+        self.texts = text_files.of_pictures(self.pictures, files)
+        self.shards = [name for name in files if name.lower().endswith(".tar")]
+
+    @functools.cached_property
+    def json_of_pictures(self) -> set[str]:
+        """JSON files with the name of a picture: its captions, or other programs' data about it."""
+        stems = {posixpath.splitext(name)[0] for name in self.pictures}
+        both = ((name, *posixpath.splitext(name)) for name in self.files)
+        return {name for name, stem, suffix in both if suffix.lower() == ".json" and stem in stems}
+
+    @functools.cached_property
+    def tables(self) -> list[str]:
+        """The tables called metadata; if there are none, others with a file and a caption."""
+        single = {*self.texts.values(), *self.json_of_pictures}
+        texts = [n for n in self.files if n.lower().endswith(metadata.SUFFIXES) and n not in single]
+        declared = [n for n in texts if posixpath.basename(n).lower() in metadata.NAMES]
+        return declared or [n for n in texts if metadata.is_table(n, self.files[n])]
+
+    def row(self, name: str) -> Row:
+        """Returns the row of a picture, without an annotation."""
+        return Row(printable(name), Location(self.files[name]))
 
 
 def unread(name: str) -> str | None:
     """Returns why no layout reads a file of that name; "" if one may, None for other files."""
-    if name.lower().endswith((".txt", ".tar", *metadata.NAMES)):
+    suffix = posixpath.splitext(name)[1].lower()
+    if suffix == ".tar" or suffix in metadata.SUFFIXES:
         return ""
-    return picture_files.unread(name)
+    return PACKED.get(suffix) or picture_files.unread(name)
 
 
-def _with_metadata(
-    files: Files, sources: list[str], images: list[str], left_out: list[str]
-) -> list[Row]:
+def read(files: Files) -> Reading:
+    """Returns the images of a folder.
+
+    The layouts, in this order, are: tables that name images; .tar shards; a text file for each
+    image; sub-folders, whose names are classes and captions. A table decides. Otherwise the first
+    layout is taken that gives captions to half of the pictures, so a stray text or shard changes
+    nothing; if none does, the one that gives most.
+
+    Args:
+      files: the files of the folder that are not `unread`.
+
+    Raises:
+      UserError: a table or a shard can't be read.
+    """
+    folder = Folder(files)
+    found = _with_tables(folder)
+    for layout in () if found else (_with_shards, _with_texts, _in_class_folders):
+        found += layout(folder)
+        if found and 2 * found[-1].captioned >= max(1, len(folder.pictures)):
+            break
+    chosen = max(found, key=lambda layout: layout.captioned)
+    if chosen.error:
+        raise chosen.error
+    others = [each for each in found if each is not chosen and each.captioned]
+    return Reading(chosen.rows, *_unused(folder, chosen, others))
+
+
+def _unused(
+    folder: Folder, chosen: Layout, others: Iterable[Layout]
+) -> tuple[list[str], list[str]]:
+    """Returns the lines of what is left out, and the remarks."""
+    unused = [
+        name
+        for name in folder.files
+        if not is_picture(name) and name not in chosen.used | folder.json_of_pictures
+    ]
+    left_out = chosen.left_out + [f"{printable(name)}: not used as captions" for name in unused]
+    also = "".join(f"; {o.captioned:,} have them as {o.what}, too few" for o in others)
+    count = f"{chosen.captioned:,} of {max(len(folder.pictures), len(chosen.rows)):,}"
+    remarks = [f"{count} pictures have captions as {chosen.what}{also}."]
+    if unused:
+        remarks.append(
+            f"Warning: {len(unused):,} files that may contain captions are not used, the first is "
+            f"{printable(unused[0])}."
+        )
+    return left_out, remarks
+
+
+def _with_tables(folder: Folder) -> list[Layout]:
     rows: dict[str, Row] = {}
-    # File systems differ in how they store accents, so names are compared in one normal form.
-    known = {unicodedata.normalize("NFC", name): name for name in files}
-    for source in sources:
-        for where, image, fields in metadata.read(source, files[source]):
+    names = ImageNames(folder.files)
+    for table in folder.tables:
+        before = len(rows)
+        for where, image, fields in metadata.read(table, folder.files[table]):
             if isinstance(image, Unusable):
                 rows[where] = Row(printable(where), None, problem=str(image))
                 continue
-            name = known.get(unicodedata.normalize("NFC", image), image)
+            name = names.found(image)
             if name not in rows:
-                rows[name] = _found(name, files)
+                rows[name] = _found(name, folder)
             annotate(rows[name], lambda fields=fields: annotations.from_fields(fields))
-    left_out += [f"{printable(name)}: not in the metadata" for name in images if name not in rows]
+        if len(rows) == before == 0:
+            raise UserError(f"{printable(table)} has no rows; write one for each picture.")
     folder_splits = _split_folders(rows)
     for name, row in rows.items():
         if name in folder_splits and not row.annotation.split:
             row.annotation = dataclasses.replace(row.annotation, split=folder_splits[name])
-    return list(rows.values())
+    left_out = [f"{printable(n)}: not in the metadata" for n in folder.pictures if n not in rows]
+    what = f"rows of {_listed(folder.tables)}{names.remark()}" if rows else ""
+    captioned = sum(bool(row.annotation.captions) for row in rows.values())
+    layout = Layout(what, list(rows.values()), captioned, left_out, set(folder.tables))
+    return [layout] if rows else []
 
 
-def _found(name: str, files: Files) -> Row:
-    """Returns the row of an image that the metadata names, if there is such an image."""
-    if name in files:
-        return Row(printable(name), Location(files[name]))
+def _found(name: str, folder: Folder) -> Row:
+    """Returns the row of an image that a table names, if there is such an image."""
+    if name in folder.files:
+        return folder.row(name)
     why = picture_files.unread(name)
-    problem = "there is no such file" if why == "" else why or "not a picture"
-    return Row(printable(name), None, problem=problem)
+    return Row(printable(name), None, problem=why or "there is no such file")
 
 
-def _with_texts(
-    files: Files, images: list[str], texts: dict[str, str], left_out: list[str]
-) -> list[Row]:
-    rows = {name: Row(printable(name), Location(files[name])) for name in images}
+def _with_shards(folder: Folder) -> list[Layout]:
+    if not folder.shards:
+        return []
+    layout = Layout(f"texts in {_listed(folder.shards)}", [], 0, used=set(folder.shards))
+    for name in folder.shards:
+        try:
+            layout.rows += tar_shards.read(name, folder.files[name], layout.left_out)
+        except UserError as error:
+            layout.error = layout.error or error
+    layout.captioned = sum(bool(row.annotation.captions) for row in layout.rows)
+    layout.left_out += [f"{printable(name)}: not in a shard" for name in folder.pictures]
+    return [layout]
+
+
+def _with_texts(folder: Folder) -> list[Layout]:
+    rows = {name: folder.row(name) for name in folder.pictures}
     splits = _split_folders(rows)
     for name, row in rows.items():
-        text = texts.get(posixpath.splitext(name)[0])
-        folder = posixpath.basename(posixpath.dirname(name))
+        below = posixpath.basename(posixpath.dirname(name))
         # Folders with numbers are img2dataset's shards, not classes.
-        kind = "" if folder.isdigit() or folder.lower() in SPLITS else folder
+        kind = "" if below.isdigit() or below.lower() in SPLITS else below
         row.annotation = Annotation(kind=printable(kind), split=splits.get(name, ""))
-        if text:
-            annotate(row, lambda text=text: annotations.from_text(_content(files[text])))
-    unused = texts.keys() - {posixpath.splitext(name)[0] for name in images}
-    left_out += [f"{printable(texts[stem])}: no picture of that name" for stem in sorted(unused)]
-    return list(rows.values())
+        if name in folder.texts:
+            text_files.annotate_from(folder.files[folder.texts[name]], row)
+    used = set(folder.texts.values())
+    captioned = sum(
+        bool(row.annotation.captions) or folder.texts.get(name, "").lower().endswith(".txt")
+        for name, row in rows.items()
+    )
+    unused = [n for n in folder.files if n.lower().endswith(".txt") and n not in used]
+    left_out = [f"{printable(name)}: no picture of that name" for name in unused]
+    example = next(iter(folder.texts.items()), ("", ""))
+    what = f"texts of their own ({printable(example[1])} for {printable(example[0])})"
+    layout = Layout(what, list(rows.values()), captioned, left_out, used | set(unused))
+    return [layout] if used else []
 
 
-def _content(path: Path) -> bytes:
-    """Returns the content of a text file; raises Unusable."""
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_TEXT + 1)
-    except OSError as error:
-        raise Unusable(f"its text file can't be read ({error.strerror})") from error
-    if len(content) > MAX_TEXT:
-        raise Unusable("its text file is larger than 1 MiB")
-    return content
-
-
-def _in_class_folders(files: Files, images: list[str]) -> list[Row]:
-    rows = {name: Row(printable(name), Location(files[name])) for name in images}
+def _in_class_folders(folder: Folder) -> list[Layout]:
+    rows = {name: folder.row(name) for name in folder.pictures}
     splits = _split_folders(rows)
     for name, row in rows.items():
-        folder = posixpath.basename(posixpath.dirname(name))
-        if folder and folder.lower() not in SPLITS:
-            captions = tuple(filter(None, [class_caption(printable(folder))]))
-            row.annotation = Annotation(captions, printable(folder), split=splits.get(name, ""))
-    return list(rows.values())
+        below = posixpath.basename(posixpath.dirname(name))
+        if below and below.lower() not in SPLITS:
+            captions = tuple(filter(None, [class_caption(printable(below))]))
+            row.annotation = Annotation(captions, printable(below), split=splits.get(name, ""))
+    captions = [row.annotation.captions[0] for row in rows.values() if row.annotation.captions]
+    example = f" ({min(captions)!r})" if captions else ""
+    what = f"the names of {len(set(captions)):,} sub-folders{example}"
+    return [Layout(what, list(rows.values()), len(captions))]
 
 
 def class_caption(folder: str) -> str:
     """Returns a folder's name as a caption: `001.Black_footed-Bird` → `Black footed Bird`."""
-    words = annotations.clean(re.sub(r"[_\-]+", " ", re.sub(r"^\d+[._\- ]+", "", folder)))
-    return words or annotations.clean(folder)
+    words = values.clean(re.sub(r"[_\-]+", " ", re.sub(r"^\d+[._\- ]+", "", folder)))
+    return words or values.clean(folder)
 
 
 def _split_folders(names: Mapping[str, Row]) -> dict[str, str]:
@@ -143,3 +240,8 @@ def _split_folders(names: Mapping[str, Row]) -> dict[str, str]:
     tops = {name: name.split("/", 1)[0].lower() for name in names if "/" in name}
     splits = {name: SPLITS[top] for name, top in tops.items() if top in SPLITS}
     return splits if set(splits.values()) == {"train", "test"} else {}
+
+
+def _listed(names: Iterable[str]) -> str:
+    first, *rest = map(printable, names)
+    return f"{first} and {len(rest):,} more" if rest else first

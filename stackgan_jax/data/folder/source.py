@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_jax.data import picture_files, splitting
-from stackgan_jax.data.folder import layouts
+from stackgan_jax.data.folder import layouts, remarks
 from stackgan_jax.data.folder.annotations import Row
 from stackgan_jax.data.picture_files import printable
 from stackgan_jax.data.records import Record
@@ -18,7 +18,7 @@ from stackgan_jax.runtime.errors import UserError
 
 FORMAT = 2  # of how a folder is read; folders are prepared again under another format
 LAYOUTS = (
-    "metadata.jsonl or metadata.csv (file_name, text), a .txt of the same name for each image, "
+    "metadata.jsonl, .json or .csv (file_name, text), a .txt of the same name for each image, "
     "sub-folders named after their classes, or .tar shards"
 )
 
@@ -30,7 +30,7 @@ class Contents:
     Attributes:
       records: split → its records.
       left_out: one line for each file that is not used.
-      remarks: sentences about classes and splits.
+      remarks: sentences about the layout, captions, classes and splits.
     """
 
     records: dict[str, list[Record]]
@@ -75,7 +75,7 @@ class FolderSource:
         return self.contents.left_out
 
     def remarks(self) -> Sequence[str]:
-        """Returns sentences about classes and splits that the user should know."""
+        """Returns sentences about layout, captions, classes and splits for the user."""
         return self.contents.remarks
 
     def finish(self) -> None:
@@ -90,20 +90,18 @@ class FolderSource:
         Raises:
           UserError: a file can't be read, or fewer than two images can be used.
         """
-        left_out = list(self._listing.left_out)
         try:
-            rows = layouts.read({name: self.path / name for name in self._listing.files}, left_out)
+            read = layouts.read({name: self.path / name for name in self._listing.files})
         except OSError as error:
             raise picture_files.unreadable(error.filename, error) from error
-        broken = [row for row in rows if row.problem]
-        usable = [row for row in rows if not row.problem and row.annotation.captions]
-        self._require_usable(rows, broken, usable)
-        left_out += [
-            f"{row.name}: no caption"
-            for row in rows
-            if not row.problem and not row.annotation.captions
-        ]
-        return self._split(usable, broken, left_out)
+        broken = [row for row in read.rows if row.problem]
+        usable = [row for row in read.rows if not row.problem and row.annotation.captions]
+        self._require_usable(read.rows, broken, usable)
+        without = [r.name for r in read.rows if not r.problem and not r.annotation.captions]
+        left_out = [*self._listing.left_out, *read.left_out]
+        left_out += [f"{name}: no caption" for name in without]
+        warnings = remarks.warnings(usable, len(without))
+        return self._split(usable, broken, left_out, [*read.remarks, *warnings])
 
     def _require_usable(self, rows: list[Row], broken: list[Row], usable: list[Row]) -> None:
         if not rows:
@@ -124,7 +122,9 @@ class FolderSource:
                 f"few are left: {reasons}{' …' if len(broken) > 3 else ''}. Repair them."
             )
 
-    def _split(self, usable: list[Row], broken: list[Row], left_out: list[str]) -> Contents:
+    def _split(
+        self, usable: list[Row], broken: list[Row], left_out: list[str], said: list[str]
+    ) -> Contents:
         data = self._data
         records: dict[str, list[Record]] = {"train": [], "test": []}
         for row in broken:  # counted as training images, whatever their split
@@ -134,7 +134,7 @@ class FolderSource:
         for row, label, split in zip(usable, labels, where, strict=True):
             found = row.annotation
             records[split].append(Record(row.name, row.image, found.captions, label, found.box))
-        return Contents(records, left_out, splitting.remarks(usable, where, given))
+        return Contents(records, left_out, [*said, *splitting.remarks(usable, where, given)])
 
     def _key(self) -> str:
         """Returns 16 hex digits: a hash of the settings and files that the records depend on."""
