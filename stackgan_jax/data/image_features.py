@@ -15,6 +15,7 @@ import numpy as np
 from stackgan_jax.data import preparation
 from stackgan_jax.data.input_pipeline import Split, computed_once
 from stackgan_jax.models import efficientnet
+from stackgan_jax.runtime import numpy_files
 from stackgan_jax.runtime.errors import UserError
 
 NETWORKS = tuple(f"efficientnet_{name}" for name in efficientnet.NETWORKS)
@@ -91,9 +92,17 @@ def of_file(path: str | Path, split: Split) -> np.ndarray:
         UserError: the file is missing, damaged or of another shape, or lacks a picture.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names, features = archive["names"], archive["features"]
-    except (OSError, ValueError, LookupError, EOFError, BadZipFile, TypeError) as error:
+        arrays = numpy_files.read_npz(Path(path), lambda _: ("names", "features"))
+        names, features = arrays["names"], arrays["features"]
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        EOFError,
+        MemoryError,
+        BadZipFile,
+        TypeError,
+    ) as error:
         raise UserError(
             f"config.image.features_file {str(path)!r} can't be read ({error}); give an .npz file "
             "with the arrays names and features."

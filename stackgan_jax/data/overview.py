@@ -1,16 +1,17 @@
-"""--mode=prepare: decodes the data of a config, and shows and describes them to the user."""
+"""Describes the data of a config: shortly when training starts, in full with --mode=prepare."""
 
 import collections
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax.data import augment, images, input_pipeline, preparation
 from stackgan_jax.data.input_pipeline import Split
-from stackgan_jax.models.char_cnn_rnn import ALPHABET, LENGTH
+from stackgan_jax.models.char_cnn_rnn import ALPHABET, LENGTH, is_blank
 from stackgan_jax.runtime import configuration, files
 from stackgan_jax.runtime.locking import locked
 
@@ -18,6 +19,8 @@ SPLITS = ("train", "test")
 SHOWN = 36  # pictures on the contact sheet
 CONTACT_SHEET = "contact_sheet.png"
 SUMMARY = "summary.txt"
+CHAR_CNN_RNN = "char_cnn_rnn"  # the text encoder with an alphabet
+UNREAD = 0.01  # the share of captions of which an encoder may read nothing
 
 
 def prepare(config: ConfigDict) -> None:
@@ -56,23 +59,51 @@ def contact_sheet(split: Split) -> np.ndarray:
     )
 
 
+def announce(splits: Mapping[str, Split], encoder: str) -> None:
+    """Prints, when training starts, which data are used, how they were read, and warnings.
+
+    Args:
+        splits: name of the split → the split, for all of SPLITS.
+        encoder: the name of the text encoder.
+    """
+    if jax.process_index() != 0:
+        return
+    lines = outline(splits)
+    if encoder == CHAR_CNN_RNN:
+        lines += _losses_of_char_cnn_rnn([c for split in splits.values() for c in flat(split)])
+    print("\n".join(lines), flush=True)
+
+
 def summary(splits: Mapping[str, Split]) -> str:
-    """Describes prepared data: counts, sizes, captions, duplicates and problems.
+    """Describes prepared data: the outline, sizes, captions and duplicates.
 
     Args:
         splits: name of the split → the split, for all of SPLITS.
     """
+    load_size = splits["train"].images.shape[1]
+    details = [*_sizes(splits, load_size), *_captions(splits), *_duplicates(splits)]
+    return "\n".join([*outline(splits), *details])
+
+
+def outline(splits: Mapping[str, Split]) -> list[str]:
+    """Lines on the layout of prepared data, their counts, what is left out, and warnings."""
     facts = {name: preparation.facts(split.directory) for name, split in splits.items()}
     first = next(iter(facts.values()))
-    lines = [f"{first['source']}, at {first['load_size']} pixels, crop {first['crop']}"]
-    lines += [*_table(splits, facts), *_sizes(splits, first["load_size"])]
-    lines += [*_captions(splits), *_duplicates(splits), *first["remarks"]]
-    lines += [
-        f"{each['left_out']:,} files are left out: {split.directory / preparation.LEFT_OUT}"
-        for split, each in zip(splits.values(), facts.values(), strict=True)
-        if each["left_out"]
+    return [
+        f"{first['source']}, at {first['load_size']} pixels, crop {first['crop']}",
+        *_table(splits, facts),
+        *first["remarks"],
+        *(
+            f"{each['left_out']:,} files are left out: {split.directory / preparation.LEFT_OUT}"
+            for split, each in zip(splits.values(), facts.values(), strict=True)
+            if each["left_out"]
+        ),
     ]
-    return "\n".join(lines)
+
+
+def flat(split: Split) -> list[str]:
+    """All captions of a split."""
+    return [caption for captions in split.captions for caption in captions]
 
 
 def _table(splits: Mapping[str, Split], facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -104,9 +135,8 @@ def _sizes(splits: Mapping[str, Split], load_size: int) -> list[str]:
 
 
 def _captions(splits: Mapping[str, Split]) -> list[str]:
-    flat = {name: [c for each in s.captions for c in each] for name, s in splits.items()}
-    both = [caption for captions in flat.values() for caption in captions]
-    vocabulary = {name: set(_words(captions)) for name, captions in flat.items()}
+    both = [caption for split in splits.values() for caption in flat(split)]
+    vocabulary = {name: set(_words(flat(split))) for name, split in splits.items()}
     new = vocabulary["test"] - vocabulary["train"]
     shared = sum(n for n in collections.Counter(both).values() if n > 1)
     return [
@@ -124,7 +154,10 @@ def _losses_of_char_cnn_rnn(captions: Sequence[str]) -> list[str]:
     lines = []
     if long := sum(len(caption) > LENGTH for caption in captions):
         lines.append(f"{long:,} captions are cut at {LENGTH} characters by the char-CNN-RNN.")
-    outside = collections.Counter(c for text in captions for c in text.lower() if c not in ALPHABET)
+    if blank := sum(map(is_blank, captions)):
+        lines.append(f"Warning: the char-CNN-RNN can read no character of {blank:,} captions.")
+    known = collections.Counter("".join(captions).lower())
+    outside = collections.Counter({c: n for c, n in known.items() if c not in ALPHABET})
     if outside:
         listed = ", ".join(f"{c} ({n:,})" for c, n in outside.most_common(12))
         more = f" and {len(outside) - 12:,} more" if len(outside) > 12 else ""

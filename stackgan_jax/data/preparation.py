@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -117,10 +116,6 @@ def _write(
             crop=crop,
             remarks=list(source.remarks()),
         )
-    unused = facts(directory)["left_out"]
-    if unused:
-        line = f"{source.name}, {split}: {unused:,} files are left out: {directory / LEFT_OUT}"
-        print(line, file=sys.stderr, flush=True)
 
 
 def _remove_interrupted(directory: Path) -> None:

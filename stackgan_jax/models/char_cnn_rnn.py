@@ -35,6 +35,12 @@ def _lookup() -> np.ndarray:
 
 
 _TABLE = _lookup()
+_READ = frozenset(ALPHABET) - {" "}
+
+
+def is_blank(caption: str) -> bool:
+    """Returns whether a caption has no character of the alphabet, so that it is read as spaces."""
+    return _READ.isdisjoint(caption.lower()[:LENGTH])
 
 
 def indices(captions: Iterable[str]) -> np.ndarray:

@@ -7,9 +7,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from stackgan_jax.data.published_sets import stackgan_files
-from stackgan_jax.runtime import pickles
+from stackgan_jax.runtime import numpy_files, pickles
 from stackgan_jax.runtime.errors import UserError
 
+_KNOWN = {"embeddings", "captions"}
 FORMATS = ".npz, .npy, .h5, .hdf5, or StackGAN's .pickle"
 
 
@@ -37,8 +38,8 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, list[str] | None]:
     reader = _reader(path)
     try:
         arrays = reader(path)
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
-        raise UserError(f"The embeddings in {path} can't be read: {error}") from error
+    except (OSError, ValueError, KeyError, EOFError, MemoryError, BadZipFile) as error:
+        raise UserError(f"The embeddings in {path} can't be read: {error}.") from error
     if len(arrays) == 1 and "captions" not in arrays:
         arrays = {"embeddings": next(iter(arrays.values()))}
     if "embeddings" not in arrays:
@@ -66,13 +67,11 @@ def _reader(path: Path) -> Callable[[Path], dict[str, np.ndarray]]:
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as archive:
-        known = {"embeddings", "captions"} & set(archive.files) or archive.files
-        return {name: archive[name] for name in known}
+    return numpy_files.read_npz(path, lambda names: _KNOWN & set(names) or names)
 
 
 def _read_npy(path: Path) -> dict[str, np.ndarray]:
-    return {"embeddings": np.load(path, allow_pickle=False)}
+    return {"embeddings": numpy_files.read_npy(path)}
 
 
 def _read_pickle(path: Path) -> dict[str, np.ndarray]:
@@ -88,7 +87,10 @@ def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
         ) from error
     with h5py.File(path) as file:
         datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-        known = {"embeddings", "captions"} & datasets.keys() or datasets
+        known = _KNOWN & datasets.keys() or datasets
+        for name in known:
+            most = numpy_files.MAX_RATIO * path.stat().st_size
+            numpy_files.require_size(name, datasets[name].nbytes, most)
         return {name: datasets[name][()] for name in known}
 
 

@@ -216,9 +216,14 @@ def embed(workdir_or_path: str | Path, captions: str | Iterable[str]) -> np.ndar
         [n, t] float32.
 
     Raises:
-        UserError: If the encoder is missing or damaged, or a caption is empty.
+        UserError: If the encoder is missing or damaged, or a caption is empty or in an alphabet
+            that the encoder can't read.
     """
-    return load_encoder(workdir_or_path).embed(captions)
+    encoder = load_encoder(workdir_or_path)
+    captions = [captions] if isinstance(captions, str) else list(captions)
+    embeddings = encoder.embed(captions)
+    encoder.require_read(captions)
+    return embeddings
 
 
 def require_width(encoder: Encoder, width: int) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import batches, image_features, input_pipeline
+from stackgan_jax.data import batches, image_features, input_pipeline, overview
 from stackgan_jax.models import registry
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
-from stackgan_jax.runtime import mesh
+from stackgan_jax.runtime import configuration, mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import retrieval, scorer
 from stackgan_jax.training import fused_steps, ridge_teacher
@@ -37,7 +37,10 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     load = functools.partial(input_pipeline.load, config.data, load_size=config.load_size)
     split, test = load("train"), load("test")
     input_pipeline.record_data(split, workdir)
+    overview.announce({"train": split, "test": test}, config.encoder)
     encoder = kind.fresh(config, split, test)
+    if not configuration.has_begun(workdir):
+        encoder.require_read(overview.flat(split), overview.UNREAD)
     joint = joint_embedding(config, encoder)
     known, test_features = (features(config, each) for each in (split, test))
     pictures, statistics, places = split.images, None, None
@@ -131,12 +134,11 @@ def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | No
 def standardising(features: np.ndarray) -> dict[str, np.ndarray]:
     """The shift and the scale by which features `[n, views, d]` have mean 0 and deviation 1.
 
-    Features that are the same in all pictures say nothing and become 0.
+    A number that is the same for all pictures has no deviation to divide by, and stays as it is.
     """
     flat = np.asarray(features, np.float32).reshape(-1, features.shape[-1])
     deviation = flat.std(axis=0)
-    varies = deviation > 1e-3
-    return {"shift": flat.mean(axis=0), "scale": varies / np.where(varies, deviation, 1)}
+    return {"shift": flat.mean(axis=0), "scale": 1 / np.where(deviation > 1e-3, deviation, 1)}
 
 
 def _save(

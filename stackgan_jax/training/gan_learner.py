@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, batches, images, input_pipeline
+from stackgan_jax.data import augment, batches, images, input_pipeline, overview
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
@@ -41,12 +41,15 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     encoder = _own_encoder(config, workdir, priors)
     game = _matched(build(config, prior_configs), encoder, workdir)
     size = augment.load_size(game.size)
-    split = input_pipeline.load(config.data, "train", size)
+    split, test = (input_pipeline.load(config.data, name, size) for name in ("train", "test"))
     input_pipeline.record_data(split, workdir)
+    overview.announce({"train": split, "test": test}, encoder.name)
+    if not configuration.has_begun(workdir):
+        encoder.require_read(overview.flat(split), overview.UNREAD)
     if encoder.trainable:
         input_pipeline.warn_of_other_data(split, paths.folder(config.text_encoder))
     embeddings = input_pipeline.embed_captions(split, encoder)
-    captions = preview_captions(input_pipeline.load(config.data, "test", size))
+    captions = preview_captions(test)
     source = batches.image_text(
         split.images,
         split.labels,

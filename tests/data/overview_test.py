@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stackgan_jax.data import overview
+from stackgan_jax.data import input_pipeline, overview
 from stackgan_jax.runtime import configuration, progress
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -63,6 +64,20 @@ def test_the_summary_counts_images_captions_problems_and_copies(mine, capsys):
     parts = [(sheet.parent / split / "left_out.txt").read_text() for split in ("train", "test")]
     damaged, without = sorted("".join(parts).splitlines())
     assert damaged.startswith("02.png: not a JPEG") and without == "05.png: no caption"
+
+
+def test_training_says_how_the_data_were_read(mine, capsys):
+    made = config(mine)
+    splits = {name: input_pipeline.load(made.data, name, 8) for name in overview.SPLITS}
+    capsys.readouterr()
+    overview.announce(splits, "char_cnn_rnn")
+    printed = capsys.readouterr().out
+    assert "39 of 40 pictures have captions as rows of metadata.jsonl." in printed
+    assert re.search(r"[12] files are left out: .*train/left_out\.txt", printed)
+    assert "Characters that the char-CNN-RNN reads as spaces: ö (38), ß (38)." in printed
+    assert len(printed.splitlines()) < 12
+    overview.announce(splits, "bag_of_words")
+    assert "spaces" not in capsys.readouterr().out
 
 
 def command(mine):

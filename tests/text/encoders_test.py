@@ -63,6 +63,11 @@ def test_a_bag_of_words_ignores_order_case_and_rare_words():
     assert np.allclose(same, same[0]) and not np.allclose(encoder.embed("it is"), same[0])
 
 
+def test_a_bag_of_words_without_common_words_is_rejected():
+    with pytest.raises(UserError, match="No word occurs in two of the 2 different captions"):
+        bag(split([["one", "one"], ["two"]]))
+
+
 @given(st.text(max_size=300))
 @settings(deadline=None, max_examples=50)
 def test_a_bag_of_words_reads_any_text(caption):

@@ -36,6 +36,19 @@ def test_normalisation_centres_and_scales(encoder):
     assert np.isclose(again.scale, normalised.scale)
 
 
+def test_captions_that_are_all_the_same_have_no_spread_to_divide_by(encoder):
+    normalised = encoder.normalised_by(["a photo of sks dog"] * 11)
+    embeddings = normalised.embed(["a photo of sks dog", *CAPTIONS])
+    assert np.abs(embeddings[0]).max() < 1e-3 and np.abs(embeddings).max() < 1e3
+
+
+def test_captions_in_another_alphabet_are_rejected_with_the_other_encoders(encoder, tmp_path):
+    directory = text.save_encoder(encoder, tmp_path / "text_encoder")
+    with pytest.raises(UserError, match=r"of 1 of the 2 captions, .*'红色的鸟'.* bag_of_words"):
+        text.embed(directory, ["a red bird", "红色的鸟"])
+    encoder.require_read(["größer", *["a bird"] * 99, "鸟"], allowed=0.01)
+
+
 def test_a_saved_encoder_loads_unchanged_and_replaces_an_earlier_one(encoder, tmp_path):
     normalised = encoder.normalised_by(CAPTIONS)
     directory = text.save_encoder(normalised, tmp_path / "run" / "text_encoder")

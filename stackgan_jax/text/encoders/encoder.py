@@ -15,6 +15,8 @@ from stackgan_jax.runtime.errors import UserError
 
 # A few thousand captions are enough to measure the mean and the spread of the embeddings.
 _NORMALISED_BY = 4096
+# A spread that is smaller than this share of the numbers themselves is their rounding.
+_ROUNDING = 1e-5
 
 
 class Identity(nn.Module):
@@ -102,14 +104,38 @@ class Encoder:
     def normalised_by(self, captions: Sequence[str], batch_size: int = 256) -> "Encoder":
         """Returns this encoder with the shift and scale that normalise the given captions.
 
-        Their embeddings then have mean 0 and a root mean square of 1 per number. Of many captions,
-        a few thousand are used, evenly spaced.
+        Their embeddings then have mean 0 and a root mean square of 1 per number. If they are all
+        the same, they have no spread to divide by, and the size of their numbers takes its place.
+        Of many captions, a few thousand are used, evenly spaced.
         """
         plain = dataclasses.replace(self, shift=np.zeros(self.width, np.float32), scale=1.0)
         embeddings = plain.embed(captions[:: len(captions) // _NORMALISED_BY + 1], batch_size)
         shift = embeddings.mean(axis=0)
-        spread = float(np.sqrt(np.mean(np.square(embeddings - shift))))
-        return dataclasses.replace(self, shift=shift, scale=1 / max(spread, 1e-6))
+        spread, size = (
+            float(np.sqrt(np.mean(np.square(each)))) for each in (embeddings - shift, embeddings)
+        )
+        unit = spread if spread > _ROUNDING * size else size
+        return dataclasses.replace(self, shift=shift, scale=1 / (unit or 1.0))
+
+    def unread(self, captions: Sequence[str]) -> list[str]:
+        """Returns the captions of which the encoder reads nothing: those in another alphabet."""
+        return []
+
+    def require_read(self, captions: Sequence[str], allowed: float = 0.0) -> None:
+        """Raises UserError if the encoder reads nothing of some captions.
+
+        Args:
+            captions: n captions.
+            allowed: The largest share of such captions that is accepted.
+        """
+        blank = self.unread(captions)
+        if len(blank) > allowed * len(captions):
+            raise UserError(
+                f"The text encoder {self.name} can read no character of {len(blank):,} of the "
+                f"{len(captions):,} captions, the first is {blank[0]!r}; write them in its "
+                "alphabet, or train another encoder: --config.encoder=sentence_transformer, "
+                "bag_of_words or precomputed."
+            )
 
     @property
     def fingerprint(self) -> str:

@@ -18,7 +18,8 @@ from flax import traverse_util
 
 from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.models.bag_of_words import BagOfWords
-from stackgan_jax.models.char_cnn_rnn import CharCnnRnn, indices
+from stackgan_jax.models.char_cnn_rnn import CharCnnRnn, indices, is_blank
+from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.encoder import Encoder
 
 WORDS = 64  # how many different words of a caption are read
@@ -100,6 +101,10 @@ class CharCnnRnnEncoder(TrainedEncoder):
         """Returns the character indices of n captions: [n, 201] uint8."""
         return indices(captions)
 
+    def unread(self, captions: Sequence[str]) -> list[str]:
+        """Returns the captions without a character of the alphabet."""
+        return [caption for caption in captions if is_blank(caption)]
+
     def saved_fields(self) -> dict[str, Any]:
         """Returns the fields of the network."""
         return {
@@ -143,6 +148,12 @@ class BagOfWordsEncoder(TrainedEncoder):
         captions = {caption for captions in train.captions for caption in captions}
         counts = collections.Counter(word for caption in captions for word in set(words(caption)))
         known = sorted(word for word, count in counts.items() if count > 1)
+        if not known:
+            raise UserError(
+                f"No word occurs in two of the {len(captions):,} different captions, so the text "
+                "encoder bag_of_words has no words to learn; choose --config.encoder=char_cnn_rnn, "
+                "sentence_transformer or precomputed."
+            )
         return cls.create(known, choice["text"]["width"])
 
     @classmethod
