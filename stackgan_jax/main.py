@@ -50,8 +50,8 @@ EMBEDDINGS = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "The file to write. sample: samples.png by default; evaluate: metrics.json for two folders, "
-    "comparison.html for several runs.",
+    "The file to write, or its folder. sample: samples.png by default, or .jpg, .webp …; "
+    "evaluate: metrics.json for two folders, comparison.html for several runs.",
 )
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num images between each --text and the next."

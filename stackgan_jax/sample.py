@@ -10,11 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
+from PIL import Image
 
 from stackgan_jax import text
 from stackgan_jax.data import images
 from stackgan_jax.models import convolution
-from stackgan_jax.runtime import configuration, paths, run_files
+from stackgan_jax.runtime import configuration, files, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.training import gan
@@ -23,6 +24,7 @@ from stackgan_jax.training.game import load_game
 
 ROWS = 8  # of a page, where a file of embeddings is given and no caption
 CHUNK = 32  # pictures drawn at once: 256-px activations are large
+FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # of a page
 EPSILONS = ("epsilon", "stage2_epsilon")  # as `generate` names them
 
 
@@ -216,7 +218,7 @@ def sample(
     truncation: float = 0.0,
     embeddings_file: str | Path | None = None,
 ) -> None:
-    """Writes a PNG page: a row of `num` pictures for each caption.
+    """Writes a page: a row of `num` pictures for each caption.
 
     Args:
         workdir: of a stage's run, or of a quickstart.
@@ -224,7 +226,7 @@ def sample(
             rows, and none for its first rows.
         num: pictures for each caption.
         seed: of the noise.
-        output: the PNG file.
+        output: the file, whose name ends in one of FORMATS; or a folder, for samples.png in it.
         interpolate: a row for each two neighbouring captions instead: `num` pictures of the same
             noise on the way from one embedding to the other.
         truncation: of the noise, as in `Sampler.noise`.
@@ -237,7 +239,7 @@ def sample(
         raise UserError('Sampling needs a caption: --text="a small red bird".')
     if interpolate and len(captions) < 2:
         raise UserError("--interpolate needs at least two captions: give --text twice.")
-    _require_writable(output)
+    output = _output(output)
     sampler = load(workdir)
     if embeddings_file is None:
         embeddings = text.embed(sampler.directory, captions)
@@ -252,7 +254,7 @@ def sample(
         repeated = np.repeat(embeddings, num, axis=0)
         drawn = final_images(sampler.draw(repeated, seed=seed, truncation=truncation))
         rows = images.to_uint8(drawn).reshape(len(captions), num, *drawn.shape[1:])
-    images.save_png(output, images.captioned_grid(rows, titles))
+    _save(output, images.captioned_grid(rows, titles))
     print(f"{len(rows)} × {num} pictures of step {sampler.step:,} of {sampler.directory}: {output}")
 
 
@@ -293,9 +295,28 @@ def final_images(drawn: dict[str, np.ndarray]) -> np.ndarray:
     return drawn[list(drawn)[-1]]
 
 
-def _require_writable(output: Path) -> None:
-    if not output.parent.is_dir():
-        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+def _output(output: Path) -> Path:
+    """The file of --output; raises UserError if it can't be written, before anything is drawn."""
+    output = paths.output_file(output, "--output", "samples.png")
+    if output.suffix.lower() not in FORMATS:
+        raise UserError(
+            f"--output={output} is no kind of picture that can be written; choose a name that ends "
+            f"in {', '.join(FORMATS)}."
+        )
+    return output
+
+
+def _save(output: Path, page: np.ndarray) -> None:
+    """Writes `[h, w, 3]` uint8 in the format of the file's name, whole or not at all."""
+    kind = Image.registered_extensions()[output.suffix.lower()]
+    try:
+        with files.replacing(output) as partial, partial.open("wb") as file:
+            Image.fromarray(page).save(file, kind, quality=95)
+    except (OSError, ValueError) as error:  # A format may not hold so large a page.
+        raise UserError(
+            f"--output={output} can't be written ({error}); free space, choose another path, or a "
+            "name that ends in .png."
+        ) from error
 
 
 def _chunk(arrays: Any, start: int) -> Any:

@@ -10,12 +10,11 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import text
 from stackgan_jax.data import registry
-from stackgan_jax.evaluation.during_training import in_training
+from stackgan_jax.evaluation.during_training import in_training, require_possible
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.configuration import TEXT_ENCODER
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import encoder_learner, gan_learner
-from stackgan_jax.training.game import title
+from stackgan_jax.training import encoder_learner, game, gan_learner, preconditions
 from stackgan_jax.training.loop import Create, train
 from stackgan_jax.training.run_folder import claimed, note
 
@@ -46,7 +45,8 @@ def run(config: ConfigDict, workdir: Path) -> None:
     if "kind" not in config:
         run_all(config, workdir)
         return
-    _require_previous_stage(config, workdir)  # before a text encoder is trained for nothing
+    require_possible(config)
+    preconditions.require(config, workdir)
     with claimed(workdir, config):  # while the text encoder trains, too
         if configuration.is_stage(config):
             _provide_text_encoder(config, workdir)
@@ -59,6 +59,10 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
 
     began = time.monotonic()
     stages = configuration.stages(config)
+    for place, stage in enumerate(stages):
+        with _options_of(stage.kind):
+            require_possible(stage)
+            preconditions.require_within(stage, stages[:place])
     with claimed(workdir, config), contextlib.ExitStack() as aside:
         for number, stage in enumerate(stages, 1):
             stage = stage.copy_and_resolve_references()
@@ -96,40 +100,27 @@ def _options_of(kind: str) -> Iterator[None]:
 
 
 def _provide_text_encoder(config: ConfigDict, workdir: Path) -> None:
-    """Trains the text encoder that a stage needs, if there is none."""
+    """Trains the text encoder that a Stage I needs, if there is none."""
     own = configuration.has_begun(workdir) and text.exists(workdir)
-    if own or text.exists(config.text_encoder):
+    folder = configuration.text_encoder(config)
+    if own or text.exists(folder):
         return
-    _say(
-        f"There is no text encoder in {config.text_encoder}: training it first "
-        "(--config=configs/text_encoder.py does this alone)."
-    )
-    argument = configuration.argument(config)
-    encoder = configuration.load("text_encoder.py", argument)
+    encoder = configuration.load("text_encoder.py", configuration.argument(config))
     with encoder.unlocked():
         encoder.data = config.data
-    try:
-        _train(encoder, paths.folder(config.text_encoder))
-    except UserError as error:
-        path = f" --config.data.path={config.data.path}" if config.data.path else ""
-        raise UserError(
-            f"The text encoder can't be trained: {error} Train it by itself: `python -m "
-            f"stackgan_jax.main --config=configs/text_encoder.py:{argument}{path} …`"
-        ) from error
-
-
-def _require_previous_stage(config: ConfigDict, workdir: Path) -> None:
-    """Raises UserError if the stage before is not trained, which can take days."""
-    name = configuration.previous_stage(config)
-    if name is None or configuration.has_begun(workdir) or configuration.has_begun(config[name]):
-        return
-    argument = f":{configuration.argument(config)}" if config.dataset else ""
-    argument += f" --config.data.path={config.data.path}" if config.data.path else ""
-    raise UserError(
-        f"{title(config.kind)} needs a trained {title(name)}, and {config[name]} has none; train "
-        f"it with `python -m stackgan_jax.main --config=configs/{name}.py{argument} "
-        f"--workdir={config[name]}`, or name another with --config.{name}."
+    gan_learner.require_matcher(game.build(config), encoder.image.network, encoder.joint.image_size)
+    _say(
+        f"There is no text encoder in {folder}: training it first "
+        "(--config=configs/text_encoder.py does this alone)."
     )
+    try:
+        _train(encoder, paths.folder(folder))
+    except UserError as error:
+        alone = configuration.command(TEXT_ENCODER, config)
+        raise UserError(
+            f"The text encoder can't be trained: {error} Train it by itself, with options of its "
+            f"own: `{alone} --workdir={folder}`."
+        ) from error
 
 
 def _say(sentence: str) -> None:

@@ -31,7 +31,7 @@ _require_packages()
 from absl import app, flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from stackgan_jax.runtime import allocator, entry_point, files  # noqa: E402
+from stackgan_jax.runtime import allocator, entry_point, files, paths  # noqa: E402
 from stackgan_jax.runtime.errors import UserError  # noqa: E402
 
 entry_point.quiet_tensorflow()
@@ -62,10 +62,13 @@ def run() -> None:
     unknown = set(WHAT.value) - set(PARTS)
     if unknown:
         raise UserError(f"Unknown --what={','.join(unknown)}; choose from {', '.join(PARTS)}.")
+    output = JSON.value and paths.output_file(JSON.value, "--json", "benchmark.json")
     _set_environment()
-    from stackgan_jax.benchmark import absent_devices, printing, subject
+    from stackgan_jax.benchmark import absent_devices, peer, printing, subject
 
     measured = subject.of_config(CONFIG.value)
+    if PEER.value:
+        peer.require_published(measured)
     if TARGET.value:
         result = absent_devices.measure(measured, TARGET.value)
     else:
@@ -73,8 +76,8 @@ def run() -> None:
 
         result = measurements.measure(measured, WHAT.value, SECONDS.value, PEER.value)
     print("\n".join(printing.lines(result)), flush=True)
-    if JSON.value:
-        _write(Path(JSON.value), result)
+    if output:
+        _write(output, result)
 
 
 def _set_environment() -> None:

@@ -68,9 +68,9 @@ class Peer:
         return answer
 
 
-def description(subject: Subject) -> dict[str, Any]:
-    """Returns what PyTorch needs to build the same networks, as values for JSON."""
-    config = json.loads(subject.config.to_json_best_effort())
+def require_published(subject: Subject) -> None:
+    """Raises UserError for a config that the PyTorch program doesn't have."""
+    config = subject.config
     if len(subject.game.priors) > 1:
         raise UserError(
             f"--peer=pytorch has the two published stages, not {config['kind']}; give "
@@ -83,6 +83,12 @@ def description(subject: Subject) -> dict[str, Any]:
             f"--peer=pytorch trains the published networks by the published loss, not "
             f"{', '.join(unknown)}; give a config without a recipe, or no --peer."
         )
+
+
+def description(subject: Subject) -> dict[str, Any]:
+    """Returns what PyTorch needs to build the same networks, as values for JSON."""
+    require_published(subject)
+    config = json.loads(subject.config.to_json_best_effort())
     prior = subject.game.priors[0] if subject.game.priors else None
     return {
         "kind": config["kind"],

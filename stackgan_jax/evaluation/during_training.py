@@ -16,6 +16,28 @@ from stackgan_jax.training import gan
 from stackgan_jax.training.game import load_game
 
 
+def require_possible(config: ConfigDict) -> None:
+    """Checks what `config.keep` and `config.eval` say, as far as the config alone can tell.
+
+    Raises:
+        UserError: `config.eval` has a bad value, or `config.keep.best` names a metric that won't be
+            measured or that is better the other way.
+    """
+    best, mode = config.keep.best, config.keep.best_mode
+    if "eval" in config:
+        resolve(config.eval)
+    if best in METRICS and not ("eval" in config and config.eval.every):
+        raise UserError(
+            f"config.keep.best={best} needs evaluations in training: set config.eval.every, for "
+            f"example --config.eval.every={config.save_every}."
+        )
+    if best in METRICS and mode != METRICS[best].mode:
+        raise UserError(
+            f"{best} is better the {METRICS[best].better} it is; set "
+            f"--config.keep.best_mode={METRICS[best].mode}."
+        )
+
+
 def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
     """Prepares the evaluation that the training loop calls every `config.eval.every` steps.
 
@@ -29,19 +51,10 @@ def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
     Raises:
         UserError: where `config.keep.best` names a metric that won't be measured.
     """
-    best, mode = config.keep.best, config.keep.best_mode
+    require_possible(config)
     if "eval" not in config or not config.eval.every:
-        if best in METRICS:
-            raise UserError(
-                f"config.keep.best={best} needs evaluations in training: set config.eval.every."
-            )
         return None
-    evaluating = InTraining(config, workdir)
-    if best in METRICS and mode != METRICS[best].mode:
-        raise UserError(
-            f"{best} is better the {METRICS[best].better} it is; set "
-            f"--config.keep.best_mode={METRICS[best].mode}."
-        )
+    best, evaluating = config.keep.best, InTraining(config, workdir)
     if best in METRICS and best not in evaluating.metrics:
         raise UserError(
             f"config.keep.best={best} isn't measured here; choose from "

@@ -186,8 +186,7 @@ def of_folders(
     settings = configuration.evaluation()
     settings.update(given)
     protocol = protocols.resolve(settings)
-    if not output.parent.is_dir():
-        raise UserError(f"--output={output} can't be written: there is no folder {output.parent}.")
+    output = paths.output_file(output, "--output", "metrics.json")
     began, made, real = time.monotonic(), Folder(pictures), Folder(reference)
     networks, detail = _networks_of_folders(protocol, workdir), DetailReader()
     generated, actual = {}, {}

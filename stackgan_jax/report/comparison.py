@@ -48,11 +48,7 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
     """
     found = [sample.find_run(workdir) for workdir in workdirs]
     _require_distinct([paths.absolute(directory) for directory, _ in found])
-    if not output.parent.is_dir():
-        raise UserError(
-            f"--output={output} can't be written: the folder {output.parent} does not exist; "
-            "create it, or choose another path."
-        )
+    output = paths.output_file(output, "--output", "comparison.html")
     for directory, _ in found:
         evaluate.require_checkpoint(directory)  # for all runs, before the first is evaluated
     runs = {str(directory): _evaluations(directory, config, given) for directory, config in found}

@@ -135,11 +135,28 @@ def previous_stage(config: ConfigDict) -> str | None:
     return next((name for name in config if STAGE.fullmatch(name)), None)
 
 
+def text_encoder(config: ConfigDict) -> str:
+    """The folder that a stage's text encoder is copied from; by default the stage before."""
+    return config.text_encoder or config[previous_stage(config)]
+
+
 def argument(config: ConfigDict) -> str:
     """What follows a config file's colon for the data set and recipe of a config; may be ""."""
     recipe = config.get("recipe", "published")
     dataset = config.get("dataset", "")
     return dataset if recipe == "published" else f"{dataset},{recipe}"
+
+
+def command(name: str, config: ConfigDict) -> str:
+    """The command that trains another packaged config on the data of `config`.
+
+    Args:
+        name: of the packaged config: "text_encoder", "stage1" and so on.
+        config: of a training; its data set, recipe and the user's folders are kept.
+    """
+    known = f":{argument(config)}" if argument(config) else ""
+    places = [f" --config.data.{n}={config.data[n]}" for n in ("path", "dir") if config.data.get(n)]
+    return f"python -m stackgan_jax.main --config=configs/{name}.py{known}{''.join(places)}"
 
 
 def is_stage(config: ConfigDict) -> bool:

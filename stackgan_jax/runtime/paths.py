@@ -49,3 +49,28 @@ def require_local(path: str | os.PathLike, what: str) -> None:
             f"{what} is {os.fspath(path)}, but has to be on a local disk; copy it there first "
             "(gcloud storage cp --recursive), or omit the option."
         )
+
+
+def output_file(path: str | os.PathLike, option: str, default: str) -> Path:
+    """Returns the file that an option names, checked before the work whose result it gets.
+
+    Args:
+        path: a file, or a folder in which the file gets its default name.
+        option: that gave it, as the error names it: "--output".
+        default: the file's name in a folder.
+
+    Raises:
+        UserError: the file's folder does not exist or is not writable, or is on gs://.
+    """
+    require_local(path, option)
+    file = Path(path).expanduser()
+    if file.is_dir():
+        file /= default
+    if not file.parent.is_dir():
+        raise UserError(
+            f"{option}={os.fspath(path)} can't be written: there is no folder {file.parent}; "
+            f"create it with `mkdir -p {file.parent}`, or choose another path."
+        )
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UserError(f"{option}={file} can't be written; choose another path.")
+    return file

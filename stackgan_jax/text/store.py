@@ -235,21 +235,22 @@ def require_width(encoder: Encoder, width: int) -> None:
         )
 
 
-def require_of_stage1(path: str | Path, stage1: str | Path, width: int) -> None:
+def require_of_stage1(path: str | Path, stage1: str | Path, width: int | None = None) -> None:
     """Checks that an encoder is the one that a Stage I was trained with.
 
     Args:
         path: The encoder's folder, or a workdir that holds one.
         stage1: The workdir of Stage I. An imported one may have no encoder; then only the width is
             compared.
-        width: The width of the embeddings that Stage I reads.
+        width: The width of the embeddings that Stage I reads; None if it is not known yet.
 
     Raises:
         UserError: If it is another encoder.
     """
     encoder = load_encoder(path)
     if not exists(stage1):
-        require_width(encoder, width)
+        if width is not None:
+            require_width(encoder, width)
     elif (prior := load_encoder(stage1)).fingerprint != encoder.fingerprint:
         raise UserError(
             f"The Stage I in {stage1} was trained with another text encoder ({prior.name}, "

@@ -83,6 +83,16 @@ def prior_configs(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, ...]:
     return tuple(found)
 
 
+def earlier_configs(config: ConfigDict, workdir: Path) -> tuple[ConfigDict, ...]:
+    """The configs of the earlier stages, in order: a run's own, or those that it will adopt."""
+    name = configuration.previous_stage(config)
+    if name is None or configuration.has_begun(workdir):
+        return prior_configs(config, workdir)
+    source = paths.folder(config[name])
+    previous = configuration.read(source / "config.json")
+    return (*prior_configs(previous, source), previous)
+
+
 def adopt_priors(
     config: ConfigDict, workdir: Path
 ) -> tuple[tuple[ConfigDict, ...], tuple[Any, ...] | None]:
@@ -105,10 +115,8 @@ def adopt_priors(
     begun = configuration.has_begun(workdir)
     source = paths.folder(config[name])
     if not begun and jax.process_index() == 0:
-        previous = configuration.read(source / "config.json")
-        for earlier in prior_configs(previous, source):
+        for earlier in earlier_configs(config, workdir):
             configuration.write(workdir / f"{earlier.kind}.json", earlier)
-        configuration.write(workdir / f"{name}.json", previous)
     mesh.wait_for_all_processes("earlier stages")
     configs = prior_configs(config, workdir)
     if begun:

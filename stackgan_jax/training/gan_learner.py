@@ -47,7 +47,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     if not configuration.has_begun(workdir):
         encoder.require_read(overview.flat(split), overview.UNREAD)
     if encoder.trainable:
-        input_pipeline.warn_of_other_data(split, paths.folder(config.text_encoder))
+        input_pipeline.warn_of_other_data(split, paths.folder(configuration.text_encoder(config)))
     embeddings = input_pipeline.embed_captions(split, encoder)
     captions = preview_captions(test)
     source = batches.image_text(
@@ -86,20 +86,21 @@ def parameters(state: Any) -> dict[str, Any]:
 
 
 def _own_encoder(config: ConfigDict, workdir: Path, priors: tuple[Any, ...] | None) -> text.Encoder:
-    """The run's own text encoder, copied from `config.text_encoder` when the run begins.
+    """The run's own text encoder, copied from the config's when the run begins.
 
     Raises UserError when that is missing, or not the one of the earlier stages.
     """
     own = workdir / text.DIRECTORY
     # What a start that failed has copied may be of another config.
     if not (own.exists() and configuration.has_begun(workdir)) and jax.process_index() == 0:
+        source = configuration.text_encoder(config)
         if priors:
             kernel = priors[0]["params"]["conditioning"]["dense"]["kernel"]
             previous = config[configuration.previous_stage(config)]
-            text.require_of_stage1(config.text_encoder, previous, len(kernel))
-        text.copy_encoder(config.text_encoder, own)
+            text.require_of_stage1(source, previous, len(kernel))
+        text.copy_encoder(source, own)
     elif jax.process_index() == 0:
-        text.repair(config.text_encoder, own)
+        text.repair(configuration.text_encoder(config), own)
     mesh.wait_for_all_processes("text encoder")
     return text.load_encoder(own)
 
@@ -109,19 +110,32 @@ def _matched(game: Gan, encoder: text.Encoder, workdir: Path) -> Gan:
     if "matching" not in game.weights:
         return game
     pair = scorer.load(workdir / text.DIRECTORY)
-    if pair.network != scorer.TRAINED:
+    require_matcher(game, pair.network, pair.image_size)
+    return dataclasses.replace(game, matcher=matcher(pair, encoder))
+
+
+def require_matcher(game: Gan, network: str, image_size: int) -> None:
+    """Raises UserError if an image tower can't be the matcher that a game asks for.
+
+    Args:
+        game: with or without the term "matching".
+        network: `config.image.network` of the text encoder.
+        image_size: side of the pictures that the image tower reads.
+    """
+    if "matching" not in game.weights:
+        return
+    if network != scorer.TRAINED:
         raise UserError(
             "config.training.matching_weight needs an image tower that was trained on pictures, "
-            f"not on the features of {pair.network}; set it to 0, or train the text encoder with "
-            f"--config.image.network={scorer.TRAINED}."
+            f"not on the features of {network}; set --config.training.matching_weight=0, or train "
+            f"the text encoder with --config.image.network={scorer.TRAINED}."
         )
-    if game.size % pair.image_size:
+    if game.size % image_size:
         raise UserError(
             f"config.training.matching_weight needs pictures whose size is a multiple of the image "
-            f"tower's {pair.image_size} pixels, not {game.size}; set it to 0, or train the text "
-            "encoder with another config.joint.image_size."
+            f"tower's {image_size} pixels, not {game.size}; set --config.training.matching_weight=0"
+            ", or train the text encoder with another --config.joint.image_size."
         )
-    return dataclasses.replace(game, matcher=matcher(pair, encoder))
 
 
 def matcher(pair: scorer.Scorer, encoder: text.Encoder) -> Callable[..., jax.Array]:

@@ -44,7 +44,8 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
             "seed": 0,
             "data": data,
             # Runs that this one needs; they are copied into it, so that it then stands alone.
-            "text_encoder": f"runs/text_encoder{suffix}",
+            # A later stage reads the captions as the stage before does: "" for its text encoder.
+            "text_encoder": f"runs/text_encoder{suffix}" if number == 1 else "",
             "captions_per_image": _CAPTIONS_PER_IMAGE[program],  # whose embeddings are averaged
             "generator": {
                 "network": network,
