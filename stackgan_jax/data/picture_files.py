@@ -9,7 +9,7 @@ import functools
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
@@ -78,11 +78,17 @@ def is_picture(name: str) -> bool:
 
 def unread(name: str) -> str | None:
     """Returns why a picture of that name isn't read; "" if it is, None if it is no picture."""
-    suffix = PurePosixPath(name).suffix.lower()
+    return _reasons().get(os.path.splitext(name)[1].lower())
+
+
+@functools.cache
+def _reasons() -> dict[str, str]:
+    """Returns the suffixes of pictures, each with the reason why it isn't read, or ""."""
+    reasons = {suffix: f"{suffix} is not read; save it as png or jpg" for suffix in OTHER_FORMATS}
     for kind, suffixes in FORMATS.items():
-        if suffix in suffixes:
-            return "" if kind in formats() else f"{suffix} {PLUGINS.get(kind, 'is not read')}"
-    return f"{suffix} is not read; save it as png or jpg" if suffix in OTHER_FORMATS else None
+        missing = "" if kind in formats() else PLUGINS.get(kind, "is not read by this Pillow")
+        reasons |= {suffix: missing and f"{suffix} {missing}" for suffix in suffixes}
+    return reasons
 
 
 @dataclasses.dataclass(frozen=True)

@@ -83,13 +83,16 @@ def test_a_stray_file_changes_nothing(folder):
     write_files(folder, {k: v for kind in kinds for k, v in pictures(kind).items()})
     write_files(folder, {"frog/0.txt": "a frog on a leaf", "frog/0.json": '{"seen": 1}'})
     write_files(folder, {"package.zip": b"", "damaged.tar": b"x", "log.csv": "step,loss\n1,2\n"})
+    write_files(folder, {"captions.csv": "image,caption\nfrog/0.png,a frog\n"})
     write_shard(folder / "sample.tar", {"1.png": picture(), "1.txt": b"one"})
     assert set(map(tuple, read(folder).values())) == {("red bird",), ("frog",)}
     found = contents(folder)
     assert "8 of 8 pictures have captions as the names of 2 sub-folders" in found.remarks[0]
+    assert "1 have them as rows of captions.csv, too few" in found.remarks[0]
     assert "1 have them as texts of their own" in found.remarks[0]
-    assert found.remarks[1].startswith("Warning: 4 files that may contain captions are not used")
+    assert found.remarks[1].startswith("Warning: 5 files that may contain captions are not used")
     assert sorted(found.left_out) == [
+        "captions.csv: not used as captions",
         "damaged.tar: not used as captions",
         "frog/0.txt: not used as captions",
         "log.csv: not used as captions",
@@ -110,6 +113,21 @@ def test_captions_that_teach_nothing_are_reported(folder, text, warning):
     write_files(folder, {f"img_{i}.txt": text.format(i) for i in range(4)})
     write_files(folder, pictures("img_{}.png"))
     assert any(remark.startswith(f"Warning: {warning}") for remark in contents(folder).remarks)
+
+
+def test_the_name_of_a_single_folder_is_the_last_resort(folder):
+    write_files(folder, pictures("images/{}.png", 6))
+    assert set(map(tuple, read(folder).values())) == {("images",)}
+    lines = ["image,caption", "0.png,one", "1.png,two"]
+    write_files(folder, {"captions.txt": "\n".join(lines)})
+    assert read(folder) == {"images/0.png": ["one"], "images/1.png": ["two"]}
+
+
+def test_texts_without_a_picture_are_reported(folder):
+    write_files(folder, pictures("{}.png") | {f"{i}.txt": f"bird {i}" for i in range(6)})
+    found = contents(folder)
+    assert found.left_out == [f"{i}.txt: no picture of that name" for i in (4, 5)]
+    assert found.remarks[1].startswith("Warning: 2 files that may contain captions are not used")
 
 
 def test_most_pictures_without_a_caption_are_reported(folder):

@@ -68,6 +68,7 @@ def test_bad_rows_are_listed_with_their_reason(folder):
     ("files", "sentence"),
     [
         ({"notes.md": "x"}, "There are no pictures in the folder"),
+        ({"images.zip": b""}, r"no file .* tar \(images.zip: packed; unpack it\); give the folder"),
         ({"a.png": picture()}, "None of the 1 pictures .* has a caption"),
         ({"a.png": picture(), "a.txt": "x"}, "only one usable image"),
         ({"metadata.csv": "a,b\n1,2\n"}, "has no column file_name .its columns: a, b"),

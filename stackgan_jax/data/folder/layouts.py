@@ -1,26 +1,18 @@
 """Finds the layout of a folder, and reads it into rows: an image, its name and its annotation."""
 
 import dataclasses
-import functools
 import posixpath
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from stackgan_jax.data import picture_files
 from stackgan_jax.data.folder import annotations, metadata, tar_shards, text_files, values
 from stackgan_jax.data.folder.annotations import Annotation, Row, annotate
+from stackgan_jax.data.folder.folder_files import Files, Folder, is_declared
 from stackgan_jax.data.folder.image_names import ImageNames
 from stackgan_jax.data.folder.values import SPLITS, Unusable
 from stackgan_jax.data.picture_files import is_picture, printable
-from stackgan_jax.data.records import Location
 from stackgan_jax.runtime.errors import UserError
-
-Files = Mapping[str, Path]  # path below the folder, with slashes → the file
-PACKED = {  # endings of data that are not read → what to do
-    **dict.fromkeys((".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar"), "packed; unpack it"),
-    **dict.fromkeys((".parquet", ".arrow", ".xlsx", ".xls"), "save it as metadata.csv"),
-}
 
 
 @dataclasses.dataclass
@@ -33,6 +25,8 @@ class Layout:
       captioned: for how many images it has captions.
       left_out: one line for each picture or text that is not used.
       used: the tables, shards and texts that were read.
+      stray: why the other texts were not.
+      decides: whether it is taken however few captions it has.
       error: why it can't be read after all, or None.
     """
 
@@ -41,7 +35,15 @@ class Layout:
     captioned: int
     left_out: list[str] = dataclasses.field(default_factory=list)
     used: set[str] = dataclasses.field(default_factory=set)
+    stray: str = "not used as captions"
+    decides: bool = False
     error: UserError | None = None
+
+    @property
+    def worth(self) -> int:
+        """How many images it captions; least of all if their captions are one and the same."""
+        different = {row.annotation.captions for row in self.rows if row.annotation.captions}
+        return self.captioned if len(different) > 1 else min(self.captioned, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,64 +61,27 @@ class Reading:
     remarks: list[str]
 
 
-class Folder:
-    """The files of a folder by kind: pictures, texts of a single picture, possible tables."""
-
-    def __init__(self, files: Files) -> None:
-        self.files = files
-        self.pictures = [name for name in files if is_picture(name)]
-        self.texts = text_files.of_pictures(self.pictures, files)
-        self.shards = [name for name in files if name.lower().endswith(".tar")]
-
-    @functools.cached_property
-    def json_of_pictures(self) -> set[str]:
-        """JSON files with the name of a picture: its captions, or other programs' data about it."""
-        stems = {posixpath.splitext(name)[0] for name in self.pictures}
-        both = ((name, *posixpath.splitext(name)) for name in self.files)
-        return {name for name, stem, suffix in both if suffix.lower() == ".json" and stem in stems}
-
-    @functools.cached_property
-    def tables(self) -> list[str]:
-        """The tables called metadata; if there are none, others with a file and a caption."""
-        single = {*self.texts.values(), *self.json_of_pictures}
-        texts = [n for n in self.files if n.lower().endswith(metadata.SUFFIXES) and n not in single]
-        declared = [n for n in texts if posixpath.basename(n).lower() in metadata.NAMES]
-        return declared or [n for n in texts if metadata.is_table(n, self.files[n])]
-
-    def row(self, name: str) -> Row:
-        """Returns the row of a picture, without an annotation."""
-        return Row(printable(name), Location(self.files[name]))
-
-
-def unread(name: str) -> str | None:
-    """Returns why no layout reads a file of that name; "" if one may, None for other files."""
-    suffix = posixpath.splitext(name)[1].lower()
-    if suffix == ".tar" or suffix in metadata.SUFFIXES:
-        return ""
-    return PACKED.get(suffix) or picture_files.unread(name)
-
-
 def read(files: Files) -> Reading:
     """Returns the images of a folder.
 
     The layouts, in this order, are: tables that name images; .tar shards; a text file for each
-    image; sub-folders, whose names are classes and captions. A table decides. Otherwise the first
-    layout is taken that gives captions to half of the pictures, so a stray text or shard changes
-    nothing; if none does, the one that gives most.
+    image; sub-folders, whose names are classes and captions. A table called metadata decides.
+    Otherwise the first layout is taken that gives captions to half of the pictures, so a stray
+    file changes nothing; if none does, the one that gives most.
 
     Args:
-      files: the files of the folder that are not `unread`.
+      files: the files of the folder that are not `folder_files.unread`.
 
     Raises:
       UserError: a table or a shard can't be read.
     """
     folder = Folder(files)
-    found = _with_tables(folder)
-    for layout in () if found else (_with_shards, _with_texts, _in_class_folders):
+    found: list[Layout] = []
+    for layout in (_with_tables, _with_shards, _with_texts, _in_class_folders):
         found += layout(folder)
-        if found and 2 * found[-1].captioned >= max(1, len(folder.pictures)):
+        if found and (found[-1].decides or 2 * found[-1].captioned >= max(1, len(folder.pictures))):
             break
-    chosen = max(found, key=lambda layout: layout.captioned)
+    chosen = max(found, key=lambda layout: layout.worth)
     if chosen.error:
         raise chosen.error
     others = [each for each in found if each is not chosen and each.captioned]
@@ -127,12 +92,9 @@ def _unused(
     folder: Folder, chosen: Layout, others: Iterable[Layout]
 ) -> tuple[list[str], list[str]]:
     """Returns the lines of what is left out, and the remarks."""
-    unused = [
-        name
-        for name in folder.files
-        if not is_picture(name) and name not in chosen.used | folder.json_of_pictures
-    ]
-    left_out = chosen.left_out + [f"{printable(name)}: not used as captions" for name in unused]
+    used = chosen.used | folder.json_of_pictures
+    unused = [name for name in folder.files if not is_picture(name) and name not in used]
+    left_out = chosen.left_out + [f"{printable(name)}: {chosen.stray}" for name in unused]
     also = "".join(f"; {o.captioned:,} have them as {o.what}, too few" for o in others)
     count = f"{chosen.captioned:,} of {max(len(folder.pictures), len(chosen.rows)):,}"
     remarks = [f"{count} pictures have captions as {chosen.what}{also}."]
@@ -167,6 +129,7 @@ def _with_tables(folder: Folder) -> list[Layout]:
     what = f"rows of {_listed(folder.tables)}{names.remark()}" if rows else ""
     captioned = sum(bool(row.annotation.captions) for row in rows.values())
     layout = Layout(what, list(rows.values()), captioned, left_out, set(folder.tables))
+    layout.decides = any(map(is_declared, folder.tables))
     return [layout] if rows else []
 
 
@@ -207,11 +170,9 @@ def _with_texts(folder: Folder) -> list[Layout]:
         bool(row.annotation.captions) or folder.texts.get(name, "").lower().endswith(".txt")
         for name, row in rows.items()
     )
-    unused = [n for n in folder.files if n.lower().endswith(".txt") and n not in used]
-    left_out = [f"{printable(name)}: no picture of that name" for name in unused]
     example = next(iter(folder.texts.items()), ("", ""))
     what = f"texts of their own ({printable(example[1])} for {printable(example[0])})"
-    layout = Layout(what, list(rows.values()), captioned, left_out, used | set(unused))
+    layout = Layout(what, list(rows.values()), captioned, [], used, "no picture of that name")
     return [layout] if used else []
 
 

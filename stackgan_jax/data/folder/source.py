@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stackgan_jax.data import picture_files, splitting
-from stackgan_jax.data.folder import layouts, remarks
+from stackgan_jax.data.folder import folder_files, layouts, remarks
 from stackgan_jax.data.folder.annotations import Row
 from stackgan_jax.data.picture_files import printable
 from stackgan_jax.data.records import Record
@@ -58,7 +58,7 @@ class FolderSource:
         self.path = _require_folder(data.path)
         self.name = f"the folder {printable(str(data.path))}"
         self._data = data
-        self._listing = picture_files.listing(self.path, layouts.unread)
+        self._listing = picture_files.listing(self.path, folder_files.unread)
         stem = re.sub(r"[^A-Za-z0-9._-]+", "_", self.path.resolve().name)[:40] or "root"
         self.directory = directory / "folder" / f"{stem}-{self._key()}"
 
@@ -80,7 +80,7 @@ class FolderSource:
 
     def finish(self) -> None:
         """Raises UserError if the folder changed while it was read."""
-        if picture_files.listing(self.path, layouts.unread) != self._listing:
+        if picture_files.listing(self.path, folder_files.unread) != self._listing:
             raise UserError(f"Files changed in {self.name} while it was prepared; start again.")
 
     @functools.cached_property
@@ -107,8 +107,8 @@ class FolderSource:
         if not rows:
             raise UserError(
                 f"There are no pictures in {self.name}: no file in it or its sub-folders is of "
-                f"type {picture_files.KINDS} or tar; give the folder with your pictures as "
-                "--config.data.path."
+                f"type {picture_files.KINDS} or tar{self._instead()}; give the folder with your "
+                "pictures as --config.data.path."
             )
         if not usable and not broken:
             raise UserError(
@@ -121,6 +121,11 @@ class FolderSource:
                 f"{len(broken):,} of {len(rows):,} pictures in {self.name} can't be used, and too "
                 f"few are left: {reasons}{' …' if len(broken) > 3 else ''}. Repair them."
             )
+
+    def _instead(self) -> str:
+        """Returns what there is instead of pictures: ` (images.zip: packed; unpack it)`."""
+        lines = self._listing.left_out
+        return f" ({lines[0]}{' …' if len(lines) > 1 else ''})" if lines else ""
 
     def _split(
         self, usable: list[Row], broken: list[Row], left_out: list[str], said: list[str]

@@ -35,6 +35,7 @@ def read(name: str, path: Path, left_out: list[str]) -> list[Row]:
                     raise tarfile.ReadError("a file of negative size")
                 end = tar.offset
                 shard.add(member, tar)
+                tar.members.clear()  # tarfile keeps them, which takes memory for each
             _require_end(path, tar)
     except Exception as error:  # tarfile raises a dozen kinds of errors for damaged bytes
         raise UserError(
