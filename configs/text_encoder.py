@@ -55,6 +55,7 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
             "joint": {
                 "image_size": 32,
                 "learning_rate": 4e-3,
+                "learning_rate_scale": 1.0,  # a factor that may change when a run resumes
                 "flip": True,
                 "teacher": "",  # or ridge, with the features of a frozen network
                 "drop_words": 0.1,

@@ -175,9 +175,13 @@ def _export(workdir: Path, directory: Path) -> None:
 
 def _print_training_command(imported: Any, workdir: Path) -> None:
     """Prints the command that continues the training of an imported run."""
+    from stackgan_jax import text
+
     file, dataset = f"configs/{imported.base.kind}.py", imported.base.dataset
     published = configuration.load(configuration.find_config(file), dataset)
     overrides = "".join(f" {option}" for option in _overrides(published, imported.config))
+    if not text.exists(workdir):
+        overrides += " --config.text_encoder=FOLDER"
     print(
         f"Continue its training: python -m stackgan_jax.main --config={file}:{dataset} "
         f"--workdir={workdir}{overrides}"

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict, config_flags
 
 from stackgan_jax.runtime import (
     allocator,
+    config_ranges,
     configuration,
     entry_point,
     paths,
@@ -20,7 +21,7 @@ from stackgan_jax.runtime.errors import UserError
 entry_point.quiet_tensorflow()
 
 MODES = ("train", "prepare", "sample", "report", "evaluate")
-# The config of --mode=evaluate without --config: `config.eval` alone.
+# The config of --mode=evaluate and --mode=report without --config: `config.eval` and `config.data`.
 EVALUATION_CONFIG = Path(__file__).parent / "evaluation" / "config.py"
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -167,7 +168,7 @@ def report() -> None:
     from stackgan_jax.report import build
 
     _keep_compiled()
-    build.write(_one_workdir())
+    build.write(_one_workdir(), data=_moved_data())
 
 
 def evaluate() -> None:
@@ -179,11 +180,11 @@ def evaluate() -> None:
     if IMAGES.value or REFERENCE.value:
         _evaluate_folders(settings)
     elif FOLLOW.value:
-        evaluate.follow(_one_workdir(), settings)
+        evaluate.follow(_one_workdir(), settings, _moved_data())
     elif len(WORKDIR.value or ()) > 1:
         _compare_runs(settings)
     else:
-        evaluate.of_run(_one_workdir(), settings)
+        evaluate.of_run(_one_workdir(), settings, data=_moved_data())
 
 
 def _evaluate_folders(settings: dict[str, Any]) -> None:
@@ -200,26 +201,44 @@ def _compare_runs(settings: dict[str, Any]) -> None:
     from stackgan_jax.report import comparison
 
     workdirs = [paths.folder(workdir) for workdir in WORKDIR.value]
-    comparison.compare(workdirs, settings, Path(OUTPUT.value or "comparison.html"))
+    output = Path(OUTPUT.value or "comparison.html")
+    comparison.compare(workdirs, settings, output, _moved_data())
 
 
 def _evaluation_settings() -> dict[str, Any]:
     """Fields of `config.eval` on the command line: all of --config's, or single overrides."""
-    config = flags.FLAGS["config"]
     if "eval" not in CONFIG.value:
         raise UserError(
             "--mode=evaluate needs the config of a stage, which has config.eval; "
             "give --config=configs/stage1.py, or leave --config out."
         )
-    if Path(config_flags.get_config_filename(config)) != EVALUATION_CONFIG:
-        return CONFIG.value.eval.to_dict()
-    overrides = config_flags.get_override_values(config)
-    return {name.removeprefix("eval."): value for name, value in overrides.items()}
+    config_ranges.require(CONFIG.value)
+    return CONFIG.value.eval.to_dict() if _has_config() else _overrides("eval")
+
+
+def _moved_data() -> dict[str, Any]:
+    """Where the data of a run are now: fields of `config.data`, of --config or single overrides."""
+    if not _has_config():
+        return _overrides("data")
+    return {name: value for name, value in CONFIG.value.get("data", {}).items() if value != ""}
+
+
+def _has_config() -> bool:
+    """Whether --config was given, to a mode that does without."""
+    return Path(config_flags.get_config_filename(flags.FLAGS["config"])) != EVALUATION_CONFIG
+
+
+def _overrides(section: str) -> dict[str, Any]:
+    """Values of a section of the config that the command line gives, without its name."""
+    given = config_flags.get_override_values(flags.FLAGS["config"])
+    start = f"{section}."
+    return {name[len(start) :]: value for name, value in given.items() if name.startswith(start)}
 
 
 def _require_config(sentence: str) -> ConfigDict:
     if CONFIG.value is None:
         raise UserError(sentence)
+    config_ranges.require(CONFIG.value)
     return CONFIG.value
 
 
@@ -239,9 +258,9 @@ def _keep_compiled() -> None:
 
 
 def _parse(arguments: list[str]) -> list[str]:
-    """Parses the flags; --mode=evaluate without --config gets EVALUATION_CONFIG."""
-    evaluates = re.search(r"(^|\0)--?mode[=\0]evaluate(\0|$)", "\0".join(arguments))
-    if evaluates and not any(re.match("--?config(=|$)", each) for each in arguments):
+    """Parses the flags; evaluate and report without --config get EVALUATION_CONFIG."""
+    reads = re.search(r"(^|\0)--?mode[=\0](evaluate|report)(\0|$)", "\0".join(arguments))
+    if reads and not any(re.match("--?config(=|$)", each) for each in arguments):
         arguments = [arguments[0], f"--config={EVALUATION_CONFIG}", *arguments[1:]]
     return entry_point.parse(arguments)
 

@@ -116,10 +116,10 @@ def _provide_text_encoder(config: ConfigDict, workdir: Path) -> None:
     try:
         _train(encoder, paths.folder(folder))
     except UserError as error:
-        alone = configuration.command(TEXT_ENCODER, config)
+        alone = configuration.command(TEXT_ENCODER, config, folder)
         raise UserError(
             f"The text encoder can't be trained: {error} Train it by itself, with options of its "
-            f"own: `{alone} --workdir={folder}`."
+            f"own: `{alone}`."
         ) from error
 
 

@@ -31,7 +31,13 @@ _require_packages()
 from absl import app, flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from stackgan_jax.runtime import allocator, entry_point, files, paths  # noqa: E402
+from stackgan_jax.runtime import (  # noqa: E402
+    allocator,
+    config_ranges,
+    entry_point,
+    files,
+    paths,
+)
 from stackgan_jax.runtime.errors import UserError  # noqa: E402
 
 entry_point.quiet_tensorflow()
@@ -59,6 +65,7 @@ def run() -> None:
     """
     if CONFIG.value is None:
         raise UserError("The benchmark needs --config, for example --config=configs/stage1.py.")
+    config_ranges.require(CONFIG.value)
     unknown = set(WHAT.value) - set(PARTS)
     if unknown:
         raise UserError(f"Unknown --what={','.join(unknown)}; choose from {', '.join(PARTS)}.")

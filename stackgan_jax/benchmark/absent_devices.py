@@ -51,7 +51,7 @@ def measure(subject: Subject, target: str) -> dict[str, Any]:
     model = target.partition(":")[0]
     gpu = gpus.GPUS.get(model)
     memory = (gpu.memory if gpu else TPUS[model][0]) * GIBI
-    with compilation.readable_out_of_memory(config.batch_size):
+    with compilation.readable_out_of_memory(config):
         compiled = _compile(subject, devices, state, batch, several=gpu is not None)
         account = compilation.costs(compiled)
         if account["memory_bytes"] > memory:  # a TPU's compiler raises this error itself

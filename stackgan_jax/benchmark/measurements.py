@@ -46,7 +46,7 @@ def measure(
     if "input" in parts:
         result["input"] = _input(subject, devices, seconds)
     learner = None
-    with compilation.readable_out_of_memory(config.batch_size):
+    with compilation.readable_out_of_memory(config):
         if "step" in parts or peer_name:
             result["peaks"] = machine.peaks(subject.dtype, min(seconds, 3))
             learner = subject.learner(devices)

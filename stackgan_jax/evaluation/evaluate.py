@@ -44,19 +44,25 @@ def settings_of(directory: Path, given: Mapping[str, Any]) -> ConfigDict:
     return settings
 
 
-def of_run(workdir: Path, given: Mapping[str, Any], step: int | None = None) -> Record:
+def of_run(
+    workdir: Path,
+    given: Mapping[str, Any],
+    step: int | None = None,
+    data: Mapping[str, Any] | None = None,
+) -> Record:
     """Evaluates a checkpoint of a run, writes and prints its scores.
 
     Args:
         workdir: of the run.
         given: values of `config.eval` from the command line.
         step: of the checkpoint; None for the newest.
+        data: values of `config.data` where the data have moved.
 
     Raises:
         UserError: without a run or a checkpoint, or where no metric can be computed.
     """
     directory, config = sample.find_run(workdir)
-    evaluation = prepared(directory, config, given)
+    evaluation = prepared(directory, configuration.with_data(config, data), given)
     return runs.publish(evaluation, evaluation.of(sample.load(directory, step)))
 
 
@@ -83,7 +89,7 @@ def require_checkpoint(directory: Path) -> None:
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
 
 
-def follow(workdir: Path, given: Mapping[str, Any]) -> None:
+def follow(workdir: Path, given: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> None:
     """Evaluates each checkpoint of a run while another process trains it, until training ends.
 
     Checkpoints that were evaluated by the same protocol are skipped. The newest checkpoint comes
@@ -93,12 +99,14 @@ def follow(workdir: Path, given: Mapping[str, Any]) -> None:
     Args:
         workdir: of the run or the quickstart.
         given: values of `config.eval` from the command line.
+        data: values of `config.data` where the data have moved.
 
     Raises:
         UserError: without a run, or for a run that is not in training and has no checkpoint.
     """
     paths.require_local(workdir, "The run to --follow")
     directory, config = _find_beginning(workdir)
+    config = configuration.with_data(config, data)
     protocol = protocols.resolve(settings_of(directory, given))
     if protocol.inception:  # rejects the wrong weights now, not hours later
         inception_weights.load(protocol.inception)

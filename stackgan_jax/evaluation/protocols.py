@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stackgan_jax.evaluation.inception import DTYPES, RESIZES
+from stackgan_jax.runtime import config_ranges
 from stackgan_jax.runtime.errors import UserError
 
 METRICS_SEED = 2020  # of subsets and splits, as in torch-fidelity
@@ -97,6 +98,4 @@ def _check(settings: ConfigDict) -> None:
                 f"Unknown config.eval.{name} {settings[name]!r}; choose from "
                 f"{', '.join(filter(None, known))}."
             )
-    for name, least in (("images", 0), ("truncation", 0), ("batch_size", 1), ("every", 0)):
-        if settings[name] < least:
-            raise UserError(f"config.eval.{name} is {settings[name]}; it must be {least} or more.")
+    config_ranges.require(ConfigDict({"eval": settings.to_dict()}))

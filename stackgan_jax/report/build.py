@@ -4,12 +4,14 @@ Source: StackGAN, sec. 4.
 """
 
 import contextlib
+import dataclasses
 import functools
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from ml_collections import ConfigDict
@@ -20,12 +22,12 @@ from stackgan_jax.evaluation.attribute_accuracy import trained
 from stackgan_jax.report import facts, pictures
 from stackgan_jax.report.measurement import COMPARED, SEED, Measurement, measure
 from stackgan_jax.report.page import Content, render_report
-from stackgan_jax.runtime import files, paths
+from stackgan_jax.runtime import configuration, files, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
 
 
-def write(workdir: Path, began: float | None = None) -> Path:
+def write(workdir: Path, began: float | None = None, data: Mapping[str, Any] | None = None) -> Path:
     """Writes report/index.html and report/report.json into a workdir.
 
     The same workdir gives the same report: captions and noise come from a fixed seed.
@@ -35,6 +37,7 @@ def write(workdir: Path, began: float | None = None) -> Path:
         began: `time.monotonic()` at the start of the work. `seconds` in report.json is the time
             since then or the training time in the runs' metrics.jsonl, whichever is longer,
             because the runs may have been trained before.
+        data: values of `config.data` where the data have moved.
 
     Returns:
         The path of the page.
@@ -46,6 +49,8 @@ def write(workdir: Path, began: float | None = None) -> Path:
     started, workdir = time.monotonic(), Path(workdir)
     runs = facts.find_runs(workdir)
     sampler = sample.load(runs[-1].folder)
+    config = configuration.with_data(sampler.config, data)
+    sampler = dataclasses.replace(sampler, config=config)
     folder = _make_folder(workdir / "report")
     measurement = measure(sampler, folder)
     content = _content(sampler, measurement, runs)

@@ -15,7 +15,7 @@ from stackgan_jax.evaluation.stamps import TITLES, Score, number
 from stackgan_jax.report.curves import Chart, binned
 from stackgan_jax.report.facts import Log, read_log
 from stackgan_jax.report.rendering import render
-from stackgan_jax.runtime import paths
+from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.checkpoint import saved_steps
 
@@ -31,7 +31,12 @@ class Cell(NamedTuple):
     best: bool
 
 
-def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) -> None:
+def compare(
+    workdirs: Sequence[Path],
+    given: Mapping[str, Any],
+    output: Path,
+    data: Mapping[str, Any] | None = None,
+) -> None:
     """Writes a page with one table and the curves of several runs, and prints the table.
 
     The newest checkpoint of each run is evaluated first, unless the run's metrics.json already
@@ -41,6 +46,7 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
         workdirs: of the runs, at most MOST.
         given: evaluation settings of the command line.
         output: path of the page.
+        data: values of `config.data` where the data of the runs have moved.
 
     Raises:
         UserError: a workdir has no run or no checkpoint or is given twice, there are too many
@@ -51,7 +57,10 @@ def compare(workdirs: Sequence[Path], given: Mapping[str, Any], output: Path) ->
     output = paths.output_file(output, "--output", "comparison.html")
     for directory, _ in found:
         evaluate.require_checkpoint(directory)  # for all runs, before the first is evaluated
-    runs = {str(directory): _evaluations(directory, config, given) for directory, config in found}
+    runs = {
+        str(directory): _evaluations(directory, configuration.with_data(config, data), given)
+        for directory, config in found
+    }
     logs = {str(directory): read_log(directory) for directory, _ in found}
     records.save(output, page(runs, logs))
     print(f"{text(runs)}\n\nTable and curves: {output}", flush=True)

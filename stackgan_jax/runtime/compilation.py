@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.progress import print_line
@@ -104,11 +105,11 @@ def compiling(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def readable_out_of_memory(batch_size: int = 0) -> Iterator[None]:
+def readable_out_of_memory(config: ConfigDict) -> Iterator[None]:
     """Turns out-of-memory errors of the compiler or the device into a `UserError` with remedies.
 
     Args:
-        batch_size: the config's batch size, or 0 if it is not known.
+        config: of the training; the remedies are fields that it has.
 
     Raises:
         UserError: the block ran out of memory.
@@ -118,19 +119,22 @@ def readable_out_of_memory(batch_size: int = 0) -> Iterator[None]:
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and OUT_OF_MEMORY not in str(error):
             raise
-        raise UserError(_out_of_memory_sentence(str(error), batch_size)) from error
+        raise UserError(_out_of_memory_sentence(str(error), config)) from error
 
 
-def _out_of_memory_sentence(message: str, batch_size: int) -> str:
+def _out_of_memory_sentence(message: str, config: ConfigDict) -> str:
     lines = message.removeprefix(f"{OUT_OF_MEMORY}: ").strip().splitlines()
     reason = lines[0].rstrip(".") if lines else "full"
-    smaller = f"--config.batch_size={batch_size // 2} (now {batch_size})" if batch_size > 1 else ""
-    smaller = smaller or "a smaller --config.batch_size"
+    size = config.batch_size
+    remedies = [f"--config.batch_size={size // 2} (now {size})"] if size > 1 else []
+    if "rematerialise" in config.get("training", {}):
+        remedies.append("--config.training.rematerialise=True")
+    typed = [name for name in ("generator", "discriminator", "text", "image") if name in config]
+    remedies.append(" with ".join(f"--config.{name}.dtype=bfloat16" for name in typed))
+    remedies.append("--config.data.residency=host")
     return (
-        f"The device's memory is too small ({reason}); "
-        f"these options need less: {smaller}, --config.training.rematerialise=True, "
-        "--config.generator.dtype=bfloat16 with --config.discriminator.dtype=bfloat16, "
-        "--config.data.residency=host."
+        f"The device's memory is too small ({reason}); these options need less: "
+        f"{', '.join(filter(None, remedies))}."
     )
 
 

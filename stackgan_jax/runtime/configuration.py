@@ -3,13 +3,15 @@
 import importlib.util
 import json
 import re
+import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
 import stackgan_jax
-from stackgan_jax.runtime import files, former_configs, paths, run_files
+from stackgan_jax.runtime import config_ranges, files, former_configs, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 
 TEXT_ENCODER = "text_encoder"
@@ -27,6 +29,9 @@ CHANGEABLE = frozenset(
         "eval",
         "text_encoder",
         "training.rematerialise",
+        # For a run whose loss became NaN.
+        "training.learning_rate_scale",
+        "joint.learning_rate_scale",
         # A run notes the contents of its data by itself.
         "data.path",
         "data.dir",
@@ -34,6 +39,7 @@ CHANGEABLE = frozenset(
         "data.residency",
     )
 )
+DATA_FIELDS = frozenset(name[5:] for name in CHANGEABLE if name.startswith("data."))
 STAGE = re.compile(r"stage\d+")
 
 
@@ -105,15 +111,36 @@ def read(path: Path) -> ConfigDict:
     """Reads the config that a run wrote, of this version or an earlier one.
 
     Raises:
-        UserError: it can't be read, or it isn't the one that the checkpoints beside it belong to.
+        UserError: it can't be read, is no longer such a config, or isn't the one that the
+            checkpoints beside it belong to.
     """
-    config = ConfigDict(former_configs.upgrade(run_files.read(path)))
+    config = _of_run(run_files.read(path), path)
+    config_ranges.require(config, str(path))
     kept = run_files.copy(path)
-    if kept and (different := _differences(ConfigDict(former_configs.upgrade(kept)), config)):
+    if kept and (different := _differences(_of_run(kept, path), config)):
         raise UserError(
             f"{path} has changed since the newest checkpoint was saved: {different}. Set it back, "
             "or delete it, so that the checkpoint's copy is used."
         )
+    return config
+
+
+def _of_run(content: dict[str, Any], path: Path) -> ConfigDict:
+    try:
+        return ConfigDict(former_configs.upgrade(content))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{path} is not the config of a run ({type(error).__name__}: {error}); correct it, or "
+            "copy it from a backup."
+        ) from error
+
+
+def with_data(config: ConfigDict, moved: Mapping[str, Any] | None) -> ConfigDict:
+    """Returns a run's config with fields of `config.data` that may change, where the data moved."""
+    if not moved:
+        return config
+    config = config.copy_and_resolve_references()
+    config.data.update({name: value for name, value in moved.items() if name in DATA_FIELDS})
     return config
 
 
@@ -147,16 +174,22 @@ def argument(config: ConfigDict) -> str:
     return dataset if recipe == "published" else f"{dataset},{recipe}"
 
 
-def command(name: str, config: ConfigDict) -> str:
+def command(name: str, config: ConfigDict, workdir: str = "") -> str:
     """The command that trains another packaged config on the data of `config`.
 
     Args:
         name: of the packaged config: "text_encoder", "stage1" and so on.
         config: of a training; its data set, recipe and the user's folders are kept.
+        workdir: of the run; "" for the default.
     """
     known = f":{argument(config)}" if argument(config) else ""
-    places = [f" --config.data.{n}={config.data[n]}" for n in ("path", "dir") if config.data.get(n)]
-    return f"python -m stackgan_jax.main --config=configs/{name}.py{known}{''.join(places)}"
+    options = [f"--config=configs/{name}.py{known}"]
+    options += [
+        f"--config.data.{n}={config.data[n]}" for n in ("path", "dir") if config.data.get(n)
+    ]
+    if workdir:
+        options.append(f"--workdir={workdir}")
+    return f"python -m stackgan_jax.main {shlex.join(options)}"
 
 
 def is_stage(config: ConfigDict) -> bool:

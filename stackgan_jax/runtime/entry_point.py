@@ -84,7 +84,11 @@ def run(program: Callable[[], None]) -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # More of them must not disturb the end.
-        print("\nInterrupted; the same command begins again.", file=sys.stderr)
+        print(
+            "\nInterrupted; the same command begins again, and training resumes from its newest "
+            "checkpoint if it has one.",
+            file=sys.stderr,
+        )
         sys.exit(INTERRUPTED)
     except Stopped as stopped:
         print(stopped, flush=True)

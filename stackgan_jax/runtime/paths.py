@@ -1,6 +1,7 @@
 """Paths of runs: local folders, or folders on Google Cloud Storage (gs://)."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -67,9 +68,10 @@ def output_file(path: str | os.PathLike, option: str, default: str) -> Path:
     if file.is_dir():
         file /= default
     if not file.parent.is_dir():
+        create = shlex.join(["mkdir", "-p", str(file.parent)])
         raise UserError(
             f"{option}={os.fspath(path)} can't be written: there is no folder {file.parent}; "
-            f"create it with `mkdir -p {file.parent}`, or choose another path."
+            f"create it with `{create}`, or choose another path."
         )
     if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
         raise UserError(f"{option}={file} can't be written; choose another path.")

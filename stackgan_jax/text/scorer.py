@@ -21,6 +21,7 @@ from stackgan_jax.data import image_features
 from stackgan_jax.data.augment import reduced
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text.encoders.encoder import require_finite
 
 IMAGE_TOWER_FILE = "image_tower.npz"
 TRAINED = "trained"  # the network of an image tower that reads pictures itself
@@ -126,6 +127,7 @@ def load(path: str | Path) -> Scorer:
 
 def _restored(encoder: text.Encoder, arrays: Mapping[str, np.ndarray]) -> Scorer:
     """The inverse of `Scorer.arrays`."""
+    require_finite(arrays)
     fields = json.loads(str(arrays["description"]))
     weights = {
         name.removeprefix("weights/"): array
@@ -135,13 +137,24 @@ def _restored(encoder: text.Encoder, arrays: Mapping[str, np.ndarray]) -> Scorer
     scale = float(arrays["text_scale"])
     network = fields.get("network", TRAINED)  # Earlier files don't say.
     width, features = fields["width"], tuple(fields["features"])
+    image = ImageTower(width, features) if network == TRAINED else FeatureTower(width)
+    if network == TRAINED:
+        _require_shapes(image, fields["image_size"], weights)
     return Scorer(
         encoder=dataclasses.replace(encoder, shift=arrays["text_shift"], scale=scale),
-        image=ImageTower(width, features) if network == TRAINED else FeatureTower(width),
+        image=image,
         params=traverse_util.unflatten_dict(weights, sep="/"),
         image_size=fields["image_size"],
         network=network,
     )
+
+
+def _require_shapes(image: ImageTower, size: int, weights: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless the weights are those of the image tower."""
+    init = functools.partial(image.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+    wanted = traverse_util.flatten_dict(jax.eval_shape(init)["params"], sep="/")
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in weights.items()}:
+        raise ValueError("its weights belong to another network")
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -59,6 +59,7 @@ class Gan:
         discriminator_learning_rate: of Adam.
         beta1: Adam's decay of the mean gradient.
         beta2: Adam's decay of the mean squared gradient.
+        learning_rate_scale: factor of both learning rates.
         halve_every: steps between halvings of the learning rates; None or 0 for never.
         ema_decay: of the generator's average, a step.
         ema_images: instead of `ema_decay`, the images after which a weight has lost half of its
@@ -88,6 +89,7 @@ class Gan:
     epsilon_scale: float = 1.0
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2e-4
+    learning_rate_scale: float = 1.0
     beta1: float = 0.5
     beta2: float = 0.999
     halve_every: int | None = None
@@ -401,6 +403,7 @@ class Gan:
         return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
 
     def _schedule(self, rate: float) -> optax.Schedule:
+        rate *= self.learning_rate_scale
         if not self.halve_every:
             return optax.constant_schedule(rate)
         return optax.exponential_decay(rate, self.halve_every, 0.5, staircase=True)

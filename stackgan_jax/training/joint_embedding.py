@@ -49,6 +49,7 @@ class JointEmbedding:
     image: ImageTower | FeatureTower
     image_size: int = 32
     learning_rate: float = 4e-3
+    learning_rate_scale: float = 1.0
     steps: int = 1000
     flip: bool = True
     teacher: str = ""
@@ -133,7 +134,8 @@ class JointEmbedding:
 
     def _optimizer(self) -> optax.GradientTransformation:
         rise = self.steps // 10
-        rate = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, rise, self.steps)
+        highest = self.learning_rate * self.learning_rate_scale
+        rate = optax.warmup_cosine_decay_schedule(0.0, highest, rise, self.steps)
         steps = [optax.clip_by_global_norm(5.0), optax.adam(rate)]
         if isinstance(self.image, FeatureTower):
             # `shift` and `scale` are data. Their gradient is not part of the norm either.

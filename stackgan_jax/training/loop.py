@@ -52,7 +52,7 @@ def train(
     """
     with claimed(workdir, config):
         devices = mesh.data_mesh(config.batch_size)
-        with readable_out_of_memory(config.batch_size):
+        with readable_out_of_memory(config):
             learner = create(config, workdir, devices)
             note(workdir, config)
             evaluation = evaluation_of(config, workdir) if evaluation_of else None

@@ -7,8 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import files
+from stackgan_jax.runtime import configuration, files
 from stackgan_jax.runtime.errors import UserError
 
 FILE = "metrics.jsonl"
@@ -18,11 +19,12 @@ class PendingMetrics:
     """The metrics of steps that may still be running on the devices.
 
     Args:
-        workdir: the folder of the run, for the error's sentence.
+        config: of the run, for the error's sentence.
+        workdir: the folder of the run, likewise.
     """
 
-    def __init__(self, workdir: Path) -> None:
-        self.workdir = workdir
+    def __init__(self, config: ConfigDict, workdir: Path) -> None:
+        self.config, self.workdir = config, workdir
         self._steps: list[tuple[int, int, Mapping[str, jax.Array]]] = []  # First, end, metrics.
         self._ready = 0  # How many of `_steps` are known to have run.
         self._finished = 0
@@ -69,10 +71,21 @@ class PendingMetrics:
         if len(broken):
             raise UserError(
                 f"{name} became {values[broken[0]]} at step {first + broken[0]}; the run was "
-                "stopped and nothing was saved after that. Earlier checkpoints are in "
-                f"{self.workdir}: continue from them with a smaller learning rate, or start again "
-                "with another seed."
+                f"stopped and nothing was saved after that. {self._remedy()}"
             )
+
+    def _remedy(self) -> str:
+        """How to go on after a NaN."""
+        section = next((name for name in ("training", "joint") if name in self.config), "")
+        scale = self.config[section].get("learning_rate_scale", 1.0) / 2 if section else ""
+        slower = f"--config.{section}.learning_rate_scale={scale:g}" if section else "smaller steps"
+        seed = f"--config.seed={self.config.seed + 1}"
+        if configuration.has_begun(self.workdir):
+            return (
+                f"Earlier checkpoints are in {self.workdir}: continue from the newest with "
+                f"{slower}, or start again in another --workdir with {seed}."
+            )
+        return f"There is no checkpoint yet: start again with {slower}, or with {seed}."
 
 
 class MetricsLog:

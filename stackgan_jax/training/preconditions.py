@@ -31,7 +31,8 @@ def require(config: ConfigDict, workdir: Path) -> None:
         return
     _require_previous_stage(config, workdir)
     built = game.build(config, game.earlier_configs(config, workdir))
-    if not configuration.has_begun(workdir):
+    # A run keeps its text encoder; an imported one may have come without.
+    if not (configuration.has_begun(workdir) and text.exists(workdir)):
         _require_text_encoder(config, built)
 
 
@@ -61,8 +62,8 @@ def _require_previous_stage(config: ConfigDict, workdir: Path) -> None:
         return
     raise UserError(
         f"{game.title(config.kind)} needs a trained {game.title(name)}, and {config[name]} has "
-        f"none; train it with `{configuration.command(name, config)} --workdir={config[name]}`, or "
-        f"name another with --config.{name}."
+        f"none; train it with `{configuration.command(name, config, config[name])}`, or name "
+        f"another with --config.{name}."
     )
 
 
@@ -93,6 +94,6 @@ def _refuse_without_encoder(config: ConfigDict, path: str, previous: str) -> Non
         )
     raise UserError(
         f"The {earlier} in {previous} came without its text encoder; import or train the one that "
-        f"it learnt with, for example `{configuration.command(TEXT_ENCODER, config)} "
-        "--workdir=FOLDER`, and name its folder with --config.text_encoder=FOLDER."
+        f"it learnt with, for example `{configuration.command(TEXT_ENCODER, config, 'FOLDER')}`, "
+        "and name its folder with --config.text_encoder=FOLDER."
     )

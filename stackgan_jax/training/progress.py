@@ -40,7 +40,7 @@ class Progress:
         self.config, self.workdir, self.start, self.done = config, workdir, start, start
         self.means: dict[str, float] = {}
         self.halts: dict[str, list[float]] = {"log": [], "preview": [], "save": []}
-        self._pending = PendingMetrics(workdir)
+        self._pending = PendingMetrics(config, workdir)
         self._writes = jax.process_index() == 0
         self._log = MetricsLog(workdir, start) if self._writes else None
         self._began = self._last = time.monotonic()

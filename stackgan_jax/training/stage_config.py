@@ -74,6 +74,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,
                 "discriminator_learning_rate": 2e-4,
+                "learning_rate_scale": 1.0,  # factor of both; may change when a run resumes
                 "beta1": 0.5,  # of Adam
                 "beta2": 0.999,
                 "halve_every": 5_000,

@@ -33,7 +33,7 @@ def read_pytorch(path: str | Path) -> Arrays:
             run code (which is not run).
     """
     _first_bytes(path, _PYTORCH_BYTES, "a PyTorch checkpoint")
-    return pytorch_files.read(path)
+    return _finite(path, pytorch_files.read(path))
 
 
 def write_pytorch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -78,13 +78,14 @@ def read_tensorflow(path: str | Path) -> Arrays:
     try:
         reader = tf.train.load_checkpoint(prefix)
         names = reader.get_variable_to_shape_map()
-        return {name: np.asarray(reader.get_tensor(name)) for name in names}
+        arrays = {name: np.asarray(reader.get_tensor(name)) for name in names}
     # On a damaged file, the reader raises errors of its own and others.
     except Exception as error:
         reason = " ".join(str(error).split())[:150]
         raise UserError(
             f"{path} is no TensorFlow checkpoint, or a damaged one ({reason})."
         ) from error
+    return _finite(path, arrays)
 
 
 def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
@@ -109,7 +110,19 @@ def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
         raise UserError(
             f"{path} is no char-CNN-RNN encoder of Lua Torch: its graph has other parts."
         ) from error
-    return {key: value.astype(np.float32) for key, value in weights.items()}, final_pooling
+    weights = {key: value.astype(np.float32) for key, value in weights.items()}
+    return _finite(path, weights), final_pooling
+
+
+def _finite(path: str | Path, arrays: Arrays) -> Arrays:
+    """Returns the arrays; raises UserError if one of them holds NaN or infinity."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise UserError(
+                f"{path} holds numbers that are not finite, in {name}: its training failed; give "
+                "weights from before that."
+            )
+    return arrays
 
 
 def _first_bytes(path: str | Path, known: tuple[bytes, ...], what: str) -> bytes:

@@ -13,7 +13,7 @@ from stackgan_jax.runtime.errors import UserError
         ({"protocol": "fast"}, "'fast'; choose from stackgan, dfgan, quick"),
         ({"resize": "nearest"}, "resize 'nearest'; choose from tensorflow, pytorch, clean"),
         ({"dtype": "float16"}, "dtype 'float16'"),
-        ({"images": -1}, "images is -1; it must be 0 or more"),
+        ({"images": -1}, "images is -1, but must be a whole number from 0"),
         ({"batch_size": 0}, "batch_size is 0"),
     ],
 )

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from stackgan_jax.runtime import compilation
+from stackgan_jax.runtime import compilation, configuration
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -49,7 +49,8 @@ def test_a_long_compilation_is_reported_again_and_again(capsys, monkeypatch):
 
 def test_an_out_of_memory_error_names_options_that_need_less():
     message = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 123 bytes.\ndetails"
-    with pytest.raises(UserError) as raised, compilation.readable_out_of_memory(batch_size=64):
+    config = configuration.load("stage1.py")
+    with pytest.raises(UserError) as raised, compilation.readable_out_of_memory(config):
         raise jax.errors.JaxRuntimeError(message)
     sentence = str(raised.value)
     assert "allocate 123 bytes" in sentence and "details" not in sentence
@@ -60,7 +61,7 @@ def test_an_out_of_memory_error_names_options_that_need_less():
 def test_other_device_errors_are_not_changed():
     with (
         pytest.raises(jax.errors.JaxRuntimeError, match="something else"),
-        compilation.readable_out_of_memory(),
+        compilation.readable_out_of_memory(configuration.load("stage1.py")),
     ):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
 

@@ -1,5 +1,7 @@
 """Text encoders on disk: saved, found, loaded; damaged and unfit ones are rejected."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -109,3 +111,20 @@ def test_an_encoder_of_another_width_is_rejected(encoder):
     text.require_width(encoder, 16)
     with pytest.raises(UserError, match="16 numbers, but the network was made for 1024"):
         text.require_width(encoder, 1024)
+
+
+def test_an_encoder_with_numbers_that_are_not_finite_is_rejected(encoder, tmp_path):
+    broken = jax.tree.map(np.copy, encoder.params)
+    jax.tree.leaves(broken)[0].flat[0] = np.nan
+    for number, damaged in enumerate(
+        (
+            encoder.trained(broken),
+            dataclasses.replace(encoder, scale=float("inf")),
+            dataclasses.replace(encoder, scale=0.0),
+            dataclasses.replace(encoder, shift=np.full(16, np.nan, np.float32)),
+            dataclasses.replace(encoder, shift=np.zeros(5, np.float32)),
+        )
+    ):
+        directory = text.save_encoder(damaged, tmp_path / str(number))
+        with pytest.raises(UserError, match=r"is damaged .*train or import it again"):
+            text.load_encoder(directory)

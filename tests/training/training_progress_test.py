@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import metrics_log, progress
 
@@ -86,15 +87,20 @@ def test_another_process_than_the_first_reports_nothing(
 
 
 def test_a_metric_that_is_not_finite_is_named_with_its_step(tmp_path):
-    pending = metrics_log.PendingMetrics(tmp_path)
+    config = configuration.load("stage1.py")
+    pending = metrics_log.PendingMetrics(config, tmp_path)
     pending.add(10, 11, metrics(d_loss=1.0, g_loss=1.0))
     pending.add(11, 14, metrics(d_loss=[1.0, 1.0, 1.0], g_loss=[1.0, np.inf, np.nan]))
-    with pytest.raises(UserError, match=r"g_loss became inf at step 12; .*smaller learning rate"):
+    with pytest.raises(UserError, match=r"g_loss became inf at step 12; .*no checkpoint yet"):
+        pending.take_means()
+    (tmp_path / "checkpoints/10").mkdir(parents=True)
+    pending.add(11, 14, metrics(g_loss=[1.0, np.inf, np.nan]))
+    with pytest.raises(UserError, match=r"from the newest with --config.training.learning_rate_sc"):
         pending.take_means()
 
 
 def test_means_are_taken_over_steps_and_start_again(tmp_path):
-    pending = metrics_log.PendingMetrics(tmp_path)
+    pending = metrics_log.PendingMetrics(configuration.load("stage1.py"), tmp_path)
     assert pending.take_means() == {}
     pending.add(0, 1, metrics(loss=1.0))
     pending.add(1, 3, metrics(loss=[4.0, 7.0]))

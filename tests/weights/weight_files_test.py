@@ -89,3 +89,12 @@ def test_without_pytorch_files_are_read_and_writing_names_the_install_command(
     assert weight_files.read_pytorch(DATA / "pt_stage1_netG.pth")
     with pytest.raises(UserError, match="install it with `pip install torch`"):
         weight_files.write_pytorch(tmp_path / "new.pth", {})
+
+
+def test_weights_of_a_failed_training_are_rejected(monkeypatch):
+    found = weight_files.read_pytorch(DATA / "pt_stage1_netG.pth")
+    name = next(iter(found))
+    broken = found | {name: np.full_like(found[name], np.nan)}
+    monkeypatch.setattr(weight_files.pytorch_files, "read", lambda _: broken)
+    with pytest.raises(UserError, match=f"not finite, in {name}"):
+        weight_files.read_pytorch(DATA / "pt_stage1_netG.pth")

@@ -32,6 +32,13 @@ class Identity(nn.Module):
         return tokens
 
 
+def require_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError if an array that was read holds NaN or infinity."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"its {name} holds numbers that are not finite")
+
+
 @dataclasses.dataclass(frozen=True)
 class Encoder:
     """Captions in, normalised embeddings out.
@@ -187,6 +194,9 @@ class Encoder:
             for name, array in arrays.items()
             if name.startswith("weights/")
         }
+        require_finite(arrays | {"scale": np.float64(description["scale"])})
+        if arrays["shift"].shape != (description["width"],) or not description["scale"] > 0:
+            raise ValueError("its normalisation belongs to another encoder")
         common = {"width": description["width"], "scale": description["scale"]}
         return cls.from_saved(description["fields"], weights, shift=arrays["shift"], **common)
 
