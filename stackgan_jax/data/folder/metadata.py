@@ -29,7 +29,7 @@ csv.field_size_limit(MAX_TEXT)
 def is_table(name: str, path: Path) -> bool:
     """Returns whether a file begins like a table that names images and captions them."""
     try:
-        fields = next((fields for _, image, fields in read(name, path) if fields), {})
+        _, _, fields = next(read(name, path), ("", "", {}))
     except (UserError, OSError):
         return False
     named = annotations.first_given(fields, FILE_KEYS)
@@ -48,7 +48,7 @@ def read(name: str, path: Path) -> Iterator[Row]:
 
     Raises:
       UserError: the file is UTF-16, a CSV file that can't be parsed or has no file_name column, or
-        a JSON file that is too large or has another content.
+        a JSON file that is too large or has another content, or a line is too long.
     """
     suffix = posixpath.splitext(name)[1].lower()
     rows = {".jsonl": _jsonl_rows, ".json": _json_rows}.get(suffix, _csv_rows)
@@ -75,24 +75,26 @@ def _image_path(fields: Mapping, folder: str) -> str:
     return joined
 
 
-def _lines(file: IO[AnyStr]) -> Iterator[AnyStr | None]:
-    """Yields the lines of a file; None for one that is longer than MAX_TEXT."""
-    while line := file.readline(MAX_TEXT + 1):
-        long = len(line) > MAX_TEXT
-        while len(line) > MAX_TEXT and line[-1:] not in ("\n", b"\n"):
-            line = file.readline(MAX_TEXT + 1)
-        yield None if long else line
+def _lines(name: str, file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """Yields the lines of a file; raises UserError for one that is longer than MAX_TEXT."""
+    for number in itertools.count(1):
+        line = file.readline(MAX_TEXT + 1)
+        if len(line) > MAX_TEXT:
+            raise UserError(
+                f"{name} line {number}: longer than {MAX_TEXT >> 20} MiB; shorten or remove it."
+            )
+        if not line:
+            return
+        yield line
 
 
 def _jsonl_rows(name: str, path: Path) -> Iterator[tuple[str, dict | Unusable]]:
     with path.open("rb") as file:
         _reject_utf16(name, file.peek(2))
-        for number, line in enumerate(_lines(file), 1):
-            if line is not None and not line.strip():
+        for number, line in enumerate(_lines(name, file), 1):
+            if not line.strip():
                 continue
             try:
-                if line is None:
-                    raise Unusable("longer than 1 MiB")
                 yield f"{name} line {number}", annotations.from_json(line)
             except Unusable as reason:
                 yield f"{name} line {number}", reason
@@ -102,7 +104,7 @@ def _csv_rows(name: str, path: Path) -> Iterator[tuple[str, dict | Unusable]]:
     with path.open("rb") as file:
         _reject_utf16(name, file.peek(2))
         text = io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="")
-        rows = _Rows(text)
+        rows = _Rows(name, text)
         try:
             yield from _annotated_rows(name, rows)
         except csv.Error as error:
@@ -112,16 +114,14 @@ def _csv_rows(name: str, path: Path) -> Iterator[tuple[str, dict | Unusable]]:
 
 
 class _Rows:
-    """The lines of a CSV file, counted. Raises csv.Error for one that is too long."""
+    """The lines of a CSV file, counted."""
 
-    def __init__(self, file: IO[str]) -> None:
-        self._lines, self.number = _lines(file), 0
+    def __init__(self, name: str, file: IO[str]) -> None:
+        self._lines, self.number = _lines(name, file), 0
 
     def __iter__(self) -> Iterator[str]:
         for line in self._lines:
             self.number += 1
-            if line is None:
-                raise csv.Error("longer than 1 MiB")
             yield line
 
 
