@@ -7,6 +7,7 @@ reduced to 76 or 304 pixels.
 import contextlib
 import dataclasses
 import io
+import logging
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ MAX_PIXELS = 100_000_000  # a larger decoded image is treated as a decompression
 LARGE_PIXELS = 16_000_000  # larger images are decoded one at a time, which bounds the memory
 MIN_SIDE = 4  # pixels; smaller images (tracking pixels) show nothing
 
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what Pillow logs as well, DamagedImage says
 _one_large_image = threading.Lock()
 _REDUCIBLE = ("JPEG", "MPO")  # formats that Pillow decodes at 1/2, 1/4 or 1/8
 _PNG = b"\x89PNG\r\n\x1a\n"
