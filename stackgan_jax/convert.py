@@ -114,7 +114,8 @@ def _import_gan(generator: str, workdir: Path) -> None:
     if encoder is None:
         print(
             "The run has no text encoder: it draws from embeddings; to draw from sentences, "
-            "import the weights again with --encoder."
+            "import the weights again with --encoder; to train further, add "
+            "--config.text_encoder=FOLDER, the folder of its encoder, to the command below."
         )
     else:
         print(
@@ -175,13 +176,9 @@ def _export(workdir: Path, directory: Path) -> None:
 
 def _print_training_command(imported: Any, workdir: Path) -> None:
     """Prints the command that continues the training of an imported run."""
-    from stackgan_jax import text
-
     file, dataset = f"configs/{imported.base.kind}.py", imported.base.dataset
     published = configuration.load(configuration.find_config(file), dataset)
     overrides = "".join(f" {option}" for option in _overrides(published, imported.config))
-    if not text.exists(workdir):
-        overrides += " --config.text_encoder=FOLDER"
     print(
         f"Continue its training: python -m stackgan_jax.main --config={file}:{dataset} "
         f"--workdir={workdir}{overrides}"

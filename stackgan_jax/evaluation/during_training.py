@@ -24,6 +24,8 @@ def require_possible(config: ConfigDict) -> None:
             measured or that is better the other way.
     """
     best, mode = config.keep.best, config.keep.best_mode
+    if mode not in ("min", "max"):
+        raise UserError(f"Unknown config.keep.best_mode {mode!r}; choose from min, max.")
     if "eval" in config:
         resolve(config.eval)
     if best in METRICS and not ("eval" in config and config.eval.every):
