@@ -48,7 +48,10 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
         pictures, statistics = known, standardising(known)
     if joint.teacher:
         taught = _taught(config, split, known, statistics, joint.image.width)
-        statistics["projection"] = {"kernel": taught.kernel, "bias": taught.bias}
+        statistics["projection"] = {
+            "kernel": taught.kernel,
+            "bias": np.zeros(joint.image.width, np.float32),
+        }
         places = taught.places
     if encoder.trainable:
         tokens = input_pipeline.per_caption(split, encoder.tokens)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-STRENGTH = 10.0  # λ, of features with mean 0 and deviation 1, as a share of a thousand pictures.
+STRENGTH = 4.0  # λ, for each picture; of features with mean 0 and deviation 1.
 LEAST = 3  # Captions that a word must occur in.
 MOST = 2000  # Words, the most frequent ones.
 _WORD = re.compile(r"\w+")
@@ -23,12 +23,10 @@ class Teacher(NamedTuple):
 
     Attributes:
         kernel: `[d, t]` of the image layer, for features with mean 0 and deviation 1.
-        bias: `[t]` of the image layer.
-        places: `[c, t]` of every caption.
+        places: `[c, t]` of every caption, without what all captions have in common.
     """
 
     kernel: np.ndarray
-    bias: np.ndarray
     places: np.ndarray
 
 
@@ -48,17 +46,16 @@ def teacher(features: np.ndarray, captions: Sequence[Sequence[str]], width: int)
     views = features.shape[1]
     x = np.asarray(features, np.float64).reshape(-1, features.shape[-1])
     targets = np.repeat(of_picture - mean, views, axis=0)
-    penalty = STRENGTH / 1000 * len(x) * np.eye(x.shape[1])
+    penalty = STRENGTH * len(x) * np.eye(x.shape[1])
     weights = np.linalg.solve(x.T @ x + penalty, x.T @ targets)
-    predicted = x @ weights + mean
+    predicted = x @ weights
     _, directions = np.linalg.eigh(predicted.T @ predicted)
     directions = directions[:, ::-1][:, :width]
     directions = np.pad(directions, ((0, 0), (0, max(0, width - directions.shape[1]))))
-    places = words @ directions
+    places = (words - mean) @ directions
     # Of deviation about 1, as the embeddings of other trainings.
     scale = 1 / max(places.std(), 1e-6)
-    arrays = weights @ directions, mean @ directions, scale * places
-    return Teacher(*(np.float32(each) for each in arrays))
+    return Teacher(np.float32(weights @ directions), np.float32(scale * places))
 
 
 def _occurrences(captions: Sequence[str]) -> np.ndarray:

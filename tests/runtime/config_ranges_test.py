@@ -84,5 +84,5 @@ def test_a_runs_config_that_was_changed_by_hand_is_refused_by_its_path(change, s
 
 def test_a_runs_config_that_is_cut_off_is_refused_by_its_path(tmp_path):
     (tmp_path / "config.json").write_text('{"kind": "stage1",')
-    with pytest.raises(UserError, match=r"config.json is not the config of a run .* correct it"):
+    with pytest.raises(UserError, match=r"config.json can't be read .* restore it from a copy"):
         configuration.read(tmp_path / "config.json")
