@@ -79,5 +79,5 @@ def modern(config: ConfigDict) -> None:
     """The features of a pretrained network, of pictures of 160 pixels."""
     config.name += "-modern"
     config.image.network = "efficientnet_lite0"
-    config.joint.update(image_size=160, learning_rate=2e-3, drop_words=0.3)
+    config.joint.update(image_size=160, learning_rate=2e-3, teacher="ridge", drop_words=0.3)
     config.update(load_size=160, steps=800)

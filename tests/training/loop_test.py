@@ -211,7 +211,7 @@ def test_nan_stops_the_run_and_overwrites_nothing(runs, small_config, tmp_path):
 
         return dataclasses.replace(learner, step=poisoned)
 
-    with pytest.raises(UserError, match=r"g_loss became nan at step 2; .* learning_rate_scale=0.5"):
+    with pytest.raises(UserError, match=r"g_loss became nan at step 2; .*learning_rate_scale=0.5"):
         loop.train(config, tmp_path, create)
     assert Checkpoints(tmp_path / "checkpoints").steps == [2]
 
