@@ -46,6 +46,11 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     pictures, statistics, places = split.images, None, None
     if known is not None:
         pictures, statistics = known, standardising(known)
+    if joint.teacher and not encoder.trainable:
+        raise UserError(
+            f"config.joint.teacher={joint.teacher} needs a text encoder that is trained, not "
+            f"{config.encoder}; set --config.joint.teacher=''."
+        )
     if joint.teacher:
         taught = _taught(config, split, known, statistics, joint.image.width)
         statistics["projection"] = {

@@ -12,7 +12,7 @@ from stackgan_jax import text
 from stackgan_jax.data import image_features, input_pipeline
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
-from stackgan_jax.training import encoder_learner, gan_learner
+from stackgan_jax.training import encoder_learner, gan_learner, ridge_teacher
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.loop import train
 
@@ -88,3 +88,24 @@ def test_an_unknown_network_is_rejected(config_of_file, tmp_path):
     config.image.network = "vgg"
     with pytest.raises(UserError, match=r"config.image.network 'vgg'; choose from trained, effic"):
         train(config, tmp_path / "vgg", encoder_learner.create)
+
+
+def test_a_ridge_teacher_fixes_the_image_layer(config_of_file, tmp_path):
+    config_of_file.joint.teacher = "ridge"
+    config_of_file.steps = 2
+    train(config_of_file, tmp_path / "run", encoder_learner.create)
+    split = input_pipeline.load(config_of_file.data, "train", 19)
+    features = image_features.of_file(config_of_file.image.features_file, split)
+    fitted = encoder_learner.standardising(features)
+    standard = (features - fitted["shift"]) * fitted["scale"]
+    taught = ridge_teacher.teacher(standard, split.captions, 16)
+    kept = trained_params(tmp_path / "run")["image"]["projection"]["kernel"]
+    np.testing.assert_allclose(kept, taught.kernel, rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_that_cant_teach_is_refused(small_config, tmp_path):
+    config = small_config("text_encoder", encoder="bag_of_words")
+    for name, sentence in (("ridge", "needs the features of a frozen"), ("x", "teacher 'x'")):
+        config.joint.teacher = name
+        with pytest.raises(UserError, match=sentence):
+            train(config, tmp_path / name, encoder_learner.create)
