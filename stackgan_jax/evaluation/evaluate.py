@@ -25,7 +25,7 @@ from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.runtime import configuration, lease, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training.checkpoint import saved_steps
+from stackgan_jax.runtime.run_files import saved_steps
 
 CACHE = "~/.cache/stackgan_jax/features"  # the features of folders of real pictures
 POLL = 10.0  # seconds between two checks for a new checkpoint

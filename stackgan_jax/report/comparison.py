@@ -17,7 +17,7 @@ from stackgan_jax.report.facts import Log, read_log
 from stackgan_jax.report.rendering import render
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training.checkpoint import saved_steps
+from stackgan_jax.runtime.run_files import saved_steps
 
 MOST = 6  # the most runs whose curves a chart can distinguish
 

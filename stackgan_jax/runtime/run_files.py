@@ -43,10 +43,14 @@ def read(path: Any) -> dict[str, Any]:
 def copy(path: Any) -> dict[str, Any] | None:
     """The copy of a run's file in the newest checkpoint that has one; None for none."""
     checkpoints = path.parent / "checkpoints"
-    if not checkpoints.is_dir():
-        return None
-    steps = (int(each.name) for each in checkpoints.iterdir() if each.name.isdigit())
-    for step in sorted(steps, reverse=True):
+    for step in reversed(saved_steps(checkpoints)):
         if text := seals.carried(checkpoints / str(step)).get(path.name):
             return json.loads(text)
     return None
+
+
+def saved_steps(directory: Any) -> list[int]:
+    """The steps with complete checkpoints in a folder, oldest first, without opening them."""
+    if not directory.is_dir():
+        return []
+    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())

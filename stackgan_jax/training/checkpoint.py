@@ -20,6 +20,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from stackgan_jax.runtime import disk, mesh, paths, processes, seals
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.run_files import saved_steps
 from stackgan_jax.training import former_states
 
 CARRIED = ("config.json", "data.json", "stage[0-9]*.json")  # Of the run's folder.
@@ -75,6 +76,7 @@ class Checkpoints:
             self.directory,
             options=ocp.CheckpointManagerOptions(
                 preservation_policy=self._policy,
+                cleanup_tmp_directories=True,  # What a killed process was saving.
                 async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
             ),
             item_handlers={
@@ -268,6 +270,8 @@ class Checkpoints:
             if not damage:
                 for each, reason in damaged.items():
                     self._leave_out(each, reason, step)
+                if not seals.is_sealed(self.directory / str(step)):
+                    self._say(f"Step {step:,} of {self.directory} has no seal to verify it by.")
                 return Saved(step, state)
             damaged[step] = damage
         listed = "; ".join(f"step {step}: {reason}" for step, reason in damaged.items())
@@ -338,13 +342,6 @@ class Checkpoints:
                     f"{expected.get(name, 'none')} in this config; use the config it was trained "
                     "with, or another --workdir."
                 )
-
-
-def saved_steps(directory: Path) -> list[int]:
-    """Returns the steps with complete checkpoints, oldest first, without opening them."""
-    if not directory.exists():
-        return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
 
 
 def _preservation_policy(

@@ -191,6 +191,7 @@ def test_a_checkpoint_without_a_seal_is_read_and_given_up_if_it_cant_be(tmp_path
     checkpoints = two_steps(tmp_path)
     (checkpoints / "3" / seals.NAME).unlink()
     assert Checkpoints(checkpoints).restore(state_of(0.0)).step == 3
+    assert "has no seal to verify it by" in capsys.readouterr().out
     for file in files_of(checkpoints / "3/state"):
         file.write_bytes(b"")
     assert Checkpoints(checkpoints).restore(state_of(0.0)).step == 2
@@ -201,6 +202,17 @@ def test_the_best_checkpoint_is_drawn_from_and_the_newest_trained_on(tmp_path):
     checkpoints = Checkpoints(two_steps(tmp_path, "loss"), best="loss")
     assert checkpoints.restore_part(("params",)).step == 2
     assert checkpoints.restore(state_of(0.0)).step == 3
+
+
+def test_what_a_killed_process_was_saving_is_removed_and_not_sealed(tmp_path):
+    folder = two_steps(tmp_path)
+    left = folder / "4.orbax-checkpoint-tmp"
+    (left / "state").mkdir(parents=True)
+    checkpoints = Checkpoints(folder)
+    checkpoints.save(4, state_of(4.0), {})
+    checkpoints.close()
+    assert not left.exists()
+    assert seals.is_sealed(folder / "4") and not seals.damage(folder / "4")
 
 
 def test_the_seal_keeps_the_runs_config(tmp_path):
