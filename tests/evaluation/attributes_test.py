@@ -103,6 +103,7 @@ def judge(birds):
     return attributes.train(*birds, seed=0, steps=120, batch_size=8)
 
 
+@pytest.mark.slow
 def test_a_judge_learns_attributes(birds, judge):
     images, truth, _, held_out = birds
     read = judge.read(images[:, 24:280, 24:280] / 127.5 - 1.0)
@@ -125,6 +126,7 @@ def test_training_is_deterministic_and_reports_progress(birds, judge):
     assert jax.tree.all(jax.tree.map(np.array_equal, one.variables, two.variables))
 
 
+@pytest.mark.slow
 def test_a_judge_survives_saving_and_loading(birds, judge, tmp_path):
     judge.save(tmp_path / "report" / "judge")
     again = attributes.load(tmp_path / "report" / "judge")

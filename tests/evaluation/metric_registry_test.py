@@ -40,6 +40,7 @@ def test_a_metric_from_outside_scores_folders(registered, folder, colours, cache
     assert stored["better"] == "min" and stored["value"] == score.value
 
 
+@pytest.mark.slow
 def test_a_metric_from_outside_scores_runs_and_appears_in_comparisons(registered, run, capsys):
     @metric(
         "own_cosine", title="Cosine", better="higher", reads="joint", captions=True, percent=True

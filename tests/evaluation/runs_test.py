@@ -15,6 +15,7 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.checkpoint import Checkpoints
 
 
+@pytest.mark.slow
 def test_a_run_gets_the_same_scores_twice(run, colours):
     first = evaluate.of_run(run, QUICK | {"inception": "x"})
     assert set(first.scores) >= {"fid", "inception_score", "precision", "r_precision"}

@@ -13,12 +13,17 @@ from stackgan_jax.models.convolution.depthwise import depthwise
 # Image [b, h, w, c], kernel's size, stride: even, odd, smaller than the kernel, one pixel.
 CASES = [
     ((2, 8, 6, 5), 3, 1),
-    ((2, 8, 6, 5), 3, 2),
-    ((2, 7, 9, 3), 3, 2),
-    ((2, 7, 8, 3), 5, 1),
-    ((2, 8, 7, 3), 5, 2),
-    ((1, 2, 3, 4), 5, 2),
-    ((1, 1, 1, 4), 5, 1),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (
+            ((2, 8, 6, 5), 3, 2),
+            ((2, 7, 9, 3), 3, 2),
+            ((2, 7, 8, 3), 5, 1),
+            ((2, 8, 7, 3), 5, 2),
+            ((1, 2, 3, 4), 5, 2),
+            ((1, 1, 1, 4), 5, 1),
+        )
+    ),
 ]
 
 

@@ -46,6 +46,7 @@ def test_every_input_changes_the_picture(first, changed):
     assert np.abs(images[0] - images[1]).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_a_later_stage_starts_near_the_enlarged_earlier_picture():
     module = modulated.LaterGenerator(features=4, condition=3, residual_blocks=1)
     earlier = jax.random.uniform(KEY, (2, 16, 16, 3), minval=-0.8, maxval=0.8)

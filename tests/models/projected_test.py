@@ -29,6 +29,7 @@ def built(size, view):
     return module, image, maps, compiled(module.init, static_argnums=3)(KEY, maps, TEXT, True)
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_views_size_is_seen_once():
     module, _, maps, variables = built(32, 32)
     assert [each.shape for each in maps] == [

@@ -36,6 +36,7 @@ def test_a_run_without_checkpoints_is_rejected_before_any_is_evaluated(run, tmp_
     assert not (run / "metrics.json").exists()
 
 
+@pytest.mark.slow
 def test_runs_are_compared(run, runs, tmp_path, capsys):
     stage2 = shutil.copytree(runs / "stage2", tmp_path / "stage2")
     comparison.compare([run, stage2], QUICK, tmp_path / "page.html")

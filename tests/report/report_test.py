@@ -25,6 +25,7 @@ def read(workdir):
     return json.loads((workdir / "report" / "report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_a_quickstart_is_reported_with_all_its_runs(quickstart, trainings, parsed):
     path = build.write(quickstart)
     assert path == quickstart / "report" / "index.html"

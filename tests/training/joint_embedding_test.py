@@ -70,6 +70,7 @@ def test_loss_by_hand():
     assert loss(7, 7) == 0  # of one class: no mismatch
 
 
+@pytest.mark.slow
 def test_training_joins_captions_and_pictures(joint, state, step):
     first = None
     for number in range(joint.steps):

@@ -38,7 +38,8 @@ def run(config, workdir):
 
 
 @pytest.mark.parametrize(
-    "kind", ["text_encoder", "stage1", pytest.param("stage2", marks=pytest.mark.slow)]
+    "kind",
+    ["text_encoder", *(pytest.param(k, marks=pytest.mark.slow) for k in ("stage1", "stage2"))],
 )
 def test_a_stopped_and_resumed_run_equals_an_uninterrupted_one(kind, runs, small_config, tmp_path):
     sources = {"text_encoder": str(runs / "text_encoder"), "stage1": str(runs / "stage1")}

@@ -35,12 +35,14 @@ def normal(*shape, seed=0):
     ],
     ids=["3x3", "halving", "1x1", "whole map"],
 )
+@pytest.mark.slow
 def test_second_order_gradients_of_convolutions(float64, shape, kernel, stride, padding):
     conv = lambda x, k: jnp.sin(convolution.conv(x, k, stride, padding)).sum()
     check_grads(conv, (normal(*shape), normal(*kernel, seed=1)), order=2, modes=["rev"])
 
 
 @pytest.mark.parametrize("size", [4, 20], ids=["by product", "by phases"])
+@pytest.mark.slow
 def test_second_order_gradients_of_upsampling(float64, size):
     conv = lambda x, k: jnp.sin(convolution.upsample_conv(x, k)).sum()
     arguments = normal(1, size, size, 5), normal(3, 3, 5, 6, seed=1)
@@ -54,13 +56,8 @@ def test_second_order_gradients_of_batch_normalisation(float64):
     check_grads(standardise, arguments, order=2, modes=["rev"], atol=1e-2, rtol=1e-2, eps=1e-2)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name == "r1" else [])
-        for name in objectives.PENALTIES
-    ],
-)
+@pytest.mark.parametrize("name", objectives.PENALTIES)
+@pytest.mark.slow
 def test_the_gradient_of_a_penalty_is_that_of_finite_differences(name, monkeypatch):
     # A leaky ReLU's slope jumps, and a penalty on slopes jumps with it; a smooth one does not.
     smooth = lambda x, slope: x if slope is None else jnp.logaddexp(x, 0.2 * x)

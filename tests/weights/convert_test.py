@@ -17,6 +17,7 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.weights import weight_files
 
 
+@pytest.mark.slow
 def test_the_command_prints_what_it_found_and_how_to_train_further(tmp_path, capsys):
     command(*files_of("tf_stage2"), f"--workdir={tmp_path / 'run'}", "--dataset=flowers")
     printed = capsys.readouterr().out

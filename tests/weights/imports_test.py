@@ -125,6 +125,7 @@ def test_another_data_set_keeps_the_published_networks(tmp_path):
     assert config.training.halve_every == birds.training.halve_every
 
 
+@pytest.mark.slow
 def test_an_imported_encoder_embeds_as_published_and_can_be_trained(tmp_path, capsys):
     fields = PUBLISHED["flowers_icml"]
     weights = published_weights(fields)

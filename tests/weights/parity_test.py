@@ -258,6 +258,7 @@ def test_tensorflow_stage1_inference():
     close(drawn["stage1"], run.golden["test_fake"], 1e-4)
 
 
+@pytest.mark.slow
 def test_tensorflow_stage2_inference():
     run = tensorflow_run(2)
     game = gan.Gan(BIRDS["hr_g_net"], BIRDS["hr_d_net"], priors=(BIRDS["g_net"],))
@@ -362,7 +363,7 @@ def test_pytorch_weights_come_back_exactly(stage):
             np.testing.assert_array_equal(array, run.arrays[net][name])
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_pytorch_inference(stage):
     run = pytorch_run(stage)
     drawn = generate(run.game, run.state, run.embedding, run.noise)
