@@ -1,12 +1,14 @@
 """The command line: the flags, and one function for each --mode."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from stackgan_jax import usage
 from stackgan_jax.runtime import (
     allocator,
     config_ranges,
@@ -20,7 +22,6 @@ from stackgan_jax.runtime.errors import UserError
 
 entry_point.quiet_tensorflow()
 
-MODES = ("train", "prepare", "sample", "report", "evaluate")
 # The config of --mode=evaluate and --mode=report without --config: `config.eval` and `config.data`.
 EVALUATION_CONFIG = Path(__file__).parent / "evaluation" / "config.py"
 
@@ -30,7 +31,7 @@ CONFIG = config_flags.DEFINE_config_file(
     "The config file, with a data set after a colon: configs/stage1.py:birds. A file that does not "
     "exist is looked for among the configs of the installed package.",
 )
-MODE = flags.DEFINE_enum("mode", "train", MODES, "What to do.")
+MODE = flags.DEFINE_enum("mode", "train", list(usage.MODES), "What to do.")
 WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
@@ -41,7 +42,13 @@ TEXT = flags.DEFINE_multi_string("text", None, "sample: a caption; may be given 
 NUM = flags.DEFINE_integer(
     "num", 8, "sample: the number of images for each caption.", lower_bound=1
 )
-SEED = flags.DEFINE_integer("seed", 0, "sample: the seed of the noise.")
+SEED = flags.DEFINE_integer("seed", 0, "sample: the seed of the noise of all pictures together.")
+SEEDS = flags.DEFINE_string(
+    "seeds",
+    None,
+    "sample: one picture for each of these seeds, 0-7 or 0,3,5, instead of --num and --seed; a "
+    "seed draws the same picture alone and among others.",
+)
 EMBEDDINGS = flags.DEFINE_string(
     "embeddings",
     None,
@@ -51,7 +58,8 @@ EMBEDDINGS = flags.DEFINE_string(
 OUTPUT = flags.DEFINE_string(
     "output",
     None,
-    "The file to write, or its folder. sample: samples.png by default, or .jpg, .webp …; "
+    "The file to write, or its folder. sample: samples.png by default, or .jpg, .webp …; a folder, "
+    "with a slash at its end, gets each picture in a file of its own as well; "
     "evaluate: metrics.json for two folders, comparison.html for several runs.",
 )
 INTERPOLATE = flags.DEFINE_bool(
@@ -71,6 +79,9 @@ REFERENCE = flags.DEFINE_string(
 )
 FOLLOW = flags.DEFINE_bool(
     "follow", False, "evaluate: each new checkpoint of a run, until its training ends."
+)
+STAMPS = flags.DEFINE_bool(
+    "stamps", False, "evaluate: print also what each score was measured with."
 )
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
@@ -97,6 +108,7 @@ def run() -> None:
         "train": train,
         "prepare": prepare,
         "sample": sample,
+        "info": info,
         "report": report,
         "evaluate": evaluate,
     }
@@ -148,19 +160,28 @@ def prepare() -> None:
 
 def sample() -> None:
     """Draws images for the captions in --text and writes them to --output."""
-    from stackgan_jax import sample
+    from stackgan_jax import sheets
 
-    _keep_compiled()
-    sample.sample(
-        _one_workdir(),
+    if SEEDS.value is not None and (NUM.present or SEED.present):
+        raise UserError("--seeds draws one picture for each seed; leave --num and --seed out.")
+    request = sheets.Request(
         TEXT.value or [],
         num=NUM.value,
         seed=SEED.value,
-        output=Path(OUTPUT.value or "samples.png"),
+        seeds=sheets.parse_seeds(SEEDS.value) if SEEDS.value is not None else (),
         interpolate=INTERPOLATE.value,
         truncation=TRUNCATION.value,
         embeddings_file=EMBEDDINGS.value,
     )
+    _keep_compiled()
+    sheets.write(_one_workdir(), request, OUTPUT.value or sheets.PAGE)
+
+
+def info() -> None:
+    """Prints what the run in --workdir is."""
+    from stackgan_jax.report import info
+
+    print(info.describe(_one_workdir()))
 
 
 def report() -> None:
@@ -184,7 +205,7 @@ def evaluate() -> None:
     elif len(WORKDIR.value or ()) > 1:
         _compare_runs(settings)
     else:
-        evaluate.of_run(_one_workdir(), settings, data=_moved_data())
+        _print_stamps(evaluate.of_run(_one_workdir(), settings, data=_moved_data()))
 
 
 def _evaluate_folders(settings: dict[str, Any]) -> None:
@@ -194,7 +215,14 @@ def _evaluate_folders(settings: dict[str, Any]) -> None:
         raise UserError("Give --images and --reference together, and without --follow.")
     workdir = _one_workdir() if WORKDIR.value else None
     folders = Path(IMAGES.value), Path(REFERENCE.value)
-    evaluate.of_folders(*folders, settings, workdir, Path(OUTPUT.value or "metrics.json"))
+    output = Path(OUTPUT.value or "metrics.json")
+    _print_stamps(evaluate.of_folders(*folders, settings, workdir, output))
+
+
+def _print_stamps(record: Any) -> None:
+    """Prints what an evaluation's scores were measured with, if --stamps asks for it."""
+    if STAMPS.value:
+        print(f"\n{record.stamps()}")
 
 
 def _compare_runs(settings: dict[str, Any]) -> None:
@@ -258,9 +286,16 @@ def _keep_compiled() -> None:
 
 
 def _parse(arguments: list[str]) -> list[str]:
-    """Parses the flags; evaluate and report without --config get EVALUATION_CONFIG."""
-    reads = re.search(r"(^|\0)--?mode[=\0](evaluate|report)(\0|$)", "\0".join(arguments))
-    if reads and not any(re.match("--?config(=|$)", each) for each in arguments):
+    """Parses the flags, or prints the help that they ask for.
+
+    The mode may be the first word. evaluate and report without --config get EVALUATION_CONFIG.
+    """
+    arguments = usage.with_mode(arguments)
+    mode = usage.mode_of(arguments)
+    if usage.asks_for_help(arguments):
+        print(usage.text(mode))
+        sys.exit()
+    if mode in ("evaluate", "report") and not any(re.match("--?config(=|$)", a) for a in arguments):
         arguments = [arguments[0], f"--config={EVALUATION_CONFIG}", *arguments[1:]]
     return entry_point.parse(arguments)
 
@@ -270,5 +305,10 @@ def main(_: list[str]) -> None:
     entry_point.run(run)
 
 
-if __name__ == "__main__":
+def console() -> None:
+    """Runs the program `stackgan-jax`."""
     app.run(main, flags_parser=_parse)
+
+
+if __name__ == "__main__":
+    console()

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 from ml_collections import ConfigDict
-from PIL import Image
 
-from stackgan_jax import text
 from stackgan_jax.data import images
 from stackgan_jax.models import convolution
-from stackgan_jax.runtime import configuration, files, paths, run_files
+from stackgan_jax.runtime import configuration, paths, run_files
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 from stackgan_jax.training import gan
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.game import load_game
 
-ROWS = 8  # of a page, where a file of embeddings is given and no caption
 CHUNK = 32  # pictures drawn at once: 256-px activations are large
-FORMATS = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif")  # of a page
 EPSILONS = ("epsilon", "stage2_epsilon")  # as `generate` names them
 
 
@@ -63,12 +57,25 @@ class Sampler:
             noise = noise._replace(z=truncation * cut)
         return noise
 
+    def noise_of(self, seeds: Sequence[int], truncation: float = 0.0) -> gan.Noise:
+        """Draws the noise of one picture for each seed, the same whatever the other seeds are.
+
+        With `chunk=1`, `draw` then also draws the same picture bit for bit.
+
+        Args:
+            seeds: one or more; a seed gives the noise of `noise(1, seed, truncation)`.
+            truncation: as in `noise`.
+        """
+        each = [self.noise(1, seed, truncation) for seed in seeds]
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *each)
+
     def draw(
         self,
         embedding: np.ndarray,
         noise: gan.Noise | None = None,
         seed: int = 0,
         truncation: float = 0.0,
+        chunk: int = CHUNK,
     ) -> dict[str, np.ndarray]:
         """Draws one picture for each embedding.
 
@@ -77,6 +84,8 @@ class Sampler:
             noise: used as it is; parts that are None are drawn from `seed`.
             seed: of the noise that is not given.
             truncation: of the noise that is not given, as in `noise`.
+            chunk: pictures drawn at once. Their last bits can differ with the number; 1 makes them
+                independent of each other and takes up to twice as long.
 
         Returns:
             Every stage's pictures in order, "stage1", "stage2" and so on: `[n, s, s, 3]` float32 in
@@ -90,11 +99,11 @@ class Sampler:
         noise = _completed(noise, drawn)
         self._refuse_other_shapes(embedding, noise, drawn)
         chunks = [
-            _draw(self.game, self.state, *_chunk((embedding, noise), start))
-            for start in range(0, len(embedding), CHUNK)
+            _draw(self.game, self.state, *_chunk((embedding, noise), start, chunk))
+            for start in range(0, len(embedding), chunk)
         ]
         drawn = {
-            name: np.concatenate([chunk[name] for chunk in chunks])[: len(embedding)]
+            name: np.concatenate([each[name] for each in chunks])[: len(embedding)]
             for name in chunks[0]
         }
         self._refuse_broken(drawn, embedding)
@@ -208,70 +217,6 @@ def generate(
     return sampler.draw(embedding, gan.Noise(z, given), seed)
 
 
-def sample(
-    workdir: Path,
-    captions: Sequence[str],
-    num: int,
-    seed: int,
-    output: Path,
-    interpolate: bool = False,
-    truncation: float = 0.0,
-    embeddings_file: str | Path | None = None,
-) -> None:
-    """Writes a page: a row of `num` pictures for each caption.
-
-    Args:
-        workdir: of a stage's run, or of a quickstart.
-        captions: sentences; with `embeddings_file` captions of that file, or "#0", "#1" … for its
-            rows, and none for its first rows.
-        num: pictures for each caption.
-        seed: of the noise.
-        output: the file, whose name ends in one of FORMATS; or a folder, for samples.png in it.
-        interpolate: a row for each two neighbouring captions instead: `num` pictures of the same
-            noise on the way from one embedding to the other.
-        truncation: of the noise, as in `Sampler.noise`.
-        embeddings_file: embeddings to use instead of the text encoder.
-
-    Raises:
-        UserError: there are too few captions, the file can't be written, or as `load`.
-    """
-    if not captions and embeddings_file is None:
-        raise UserError('Sampling needs a caption: --text="a small red bird".')
-    if interpolate and len(captions) < 2:
-        raise UserError("--interpolate needs at least two captions: give --text twice.")
-    output = _output(output)
-    sampler = load(workdir)
-    if embeddings_file is None:
-        embeddings = text.embed(sampler.directory, captions)
-    else:
-        captions, embeddings = _of_file(embeddings_file, captions, sampler.directory)
-    if interpolate:
-        titles = [f"{a} → {b}" for a, b in itertools.pairwise(captions)]
-        pairs = itertools.pairwise(embeddings)
-        rows = [interpolation(sampler, a, b, num, seed, truncation) for a, b in pairs]
-    else:
-        titles = list(captions)
-        repeated = np.repeat(embeddings, num, axis=0)
-        drawn = final_images(sampler.draw(repeated, seed=seed, truncation=truncation))
-        rows = images.to_uint8(drawn).reshape(len(captions), num, *drawn.shape[1:])
-    _save(output, images.captioned_grid(rows, titles))
-    print(f"{len(rows)} × {num} pictures of step {sampler.step:,} of {sampler.directory}: {output}")
-
-
-def _of_file(
-    path: str | Path, captions: Sequence[str], run: Path
-) -> tuple[Sequence[str], np.ndarray]:
-    """Captions of a file of embeddings, by default the first ROWS, and their embeddings.
-
-    The embeddings are normalised like the run's; a run that was imported without its text encoder
-    takes them as they are.
-    """
-    own = text.load_encoder(run) if text.exists(run) else None
-    encoder = PrecomputedEncoder.of_file(path, own)
-    captions = captions or encoder.captions[:ROWS]
-    return captions, encoder.embed(captions)
-
-
 def interpolation(
     sampler: Sampler,
     first: np.ndarray,
@@ -295,41 +240,17 @@ def final_images(drawn: dict[str, np.ndarray]) -> np.ndarray:
     return drawn[list(drawn)[-1]]
 
 
-def _output(output: Path) -> Path:
-    """The file of --output; raises UserError if it can't be written, before anything is drawn."""
-    output = paths.output_file(output, "--output", "samples.png")
-    if output.suffix.lower() not in FORMATS:
-        raise UserError(
-            f"--output={output} is no kind of picture that can be written; choose a name that ends "
-            f"in {', '.join(FORMATS)}."
-        )
-    return output
-
-
-def _save(output: Path, page: np.ndarray) -> None:
-    """Writes `[h, w, 3]` uint8 in the format of the file's name, whole or not at all."""
-    kind = Image.registered_extensions()[output.suffix.lower()]
-    try:
-        with files.replacing(output) as partial, partial.open("wb") as file:
-            Image.fromarray(page).save(file, kind, quality=95)
-    except (OSError, ValueError) as error:  # A format may not hold so large a page.
-        raise UserError(
-            f"--output={output} can't be written ({error}); free space, choose another path, or a "
-            "name that ends in .png."
-        ) from error
-
-
-def _chunk(arrays: Any, start: int) -> Any:
-    """CHUNK rows from `start` of each array.
+def _chunk(arrays: Any, start: int, size: int) -> Any:
+    """`size` rows from `start` of each array.
 
     The last row is repeated where rows are missing, so that all chunks share a compilation.
     """
 
     def rows_of(array: np.ndarray) -> np.ndarray:
-        rows = array[start : start + CHUNK]
-        if len(array) <= CHUNK:
+        rows = array[start : start + size]
+        if len(array) <= size:
             return rows
-        return np.concatenate([rows, np.repeat(rows[-1:], CHUNK - len(rows), axis=0)])
+        return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
     return jax.tree.map(rows_of, arrays)
 

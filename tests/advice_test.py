@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from picture_folders import data_config, picture, write_files, write_numbered_pictures
 
-from stackgan_jax import sample, stages
+from stackgan_jax import sheets, stages
 from stackgan_jax.data import batches, input_pipeline, registry
 from stackgan_jax.evaluation import during_training
 from stackgan_jax.runtime import compilation, config_ranges, configuration, entry_point, mesh, paths
@@ -185,15 +185,15 @@ def test_a_folder_that_is_missing_can_be_made_as_the_sentence_says(tmp_path):
 @pytest.mark.parametrize("name", ["page.jpg", "page.PNG", "page.webp"])
 def test_a_page_is_written_in_the_format_of_its_name(name, tmp_path):
     page = np.zeros((8, 9, 3), np.uint8)
-    sample._save(sample._output(tmp_path / name), page)
+    sheets.save(sheets.output_file(tmp_path / name), page, {})
     kinds = {"jpg": b"\xff\xd8", "PNG": b"\x89P", "webp": b"RI"}
     assert (tmp_path / name).read_bytes().startswith(kinds[name.partition(".")[2]])
 
 
 def test_an_unknown_format_is_refused_with_those_there_are(tmp_path):
-    sentence = complaint(sample._output, tmp_path / "page.doc")
-    for suffix in re.search("ends in (.+)[.]$", sentence)[1].split(", "):
-        sample._output(tmp_path / f"page{suffix}")
+    sentence = complaint(sheets.output_file, tmp_path / "page.doc")
+    for suffix in re.search("ends in (.+), or a folder", sentence)[1].split(", "):
+        sheets.output_file(tmp_path / f"page{suffix}")
 
 
 def test_after_ctrl_c_the_sentence_is_true_of_every_mode(capsys, monkeypatch):

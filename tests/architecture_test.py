@@ -16,12 +16,14 @@ ORDER = (
     "text",
     "training",
     "sample",
+    "sheets",
     "weights",
     "evaluation",
     "report",
     "benchmark",
     "stages",
     "convert",
+    "usage",
     "main",
 )
 
@@ -81,7 +83,7 @@ def test_the_import_graph_has_no_cycle():
     "module",
     [
         "training.gan_learner",
-        "sample",
+        "sheets",
         "convert",
         "training.loop",
         "evaluation.evaluate",

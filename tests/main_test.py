@@ -1,5 +1,6 @@
 """The command line: it starts quickly, finds its configs, and reports bad input in one sentence."""
 
+import re
 import subprocess
 import sys
 import time
@@ -8,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
+from stackgan_jax import usage
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
@@ -32,7 +35,33 @@ def test_help_is_quick():
         done = command("--help")
         quickest = min(quickest, time.monotonic() - began)
     assert "--config" in done.stdout and "--text" in done.stdout
+    assert done.returncode == 0 and done.stdout.count("\n") < 20
     assert quickest < 2
+
+
+def test_the_help_of_a_mode_shows_its_options_and_examples():
+    shown = {}
+    for mode in usage.MODES:
+        done = command(f"--mode={mode}", "--help")
+        assert done.returncode == 0 and not done.stderr
+        assert done.stdout.count(f"  stackgan-jax {mode} --") == 2
+        shown[mode] = set(re.findall(r"^  --(\w+)", done.stdout, re.MULTILINE))
+        assert shown[mode] == set(usage.MODES[mode].options)
+    assert "text" in shown["sample"] and "text" not in shown["train"]
+    every = set(
+        re.findall(
+            r"^  --(?:\[no\])?(\w+): ",
+            command("--helpfull").stdout.split("main.py:")[-1].split("\n\n")[0],
+            re.MULTILINE,
+        )
+    )
+    assert every - {"mode"} <= set().union(*shown.values())
+
+
+def test_the_mode_may_be_the_first_word(tmp_path):
+    done = command("sample", "--workdir=none", "--text=a bird", cwd=tmp_path)
+    assert done.returncode == 1 and "There is no run in none" in done.stderr
+    assert command("sample", "--help").stdout == command("--mode=sample", "-h").stdout
 
 
 @pytest.mark.parametrize(
@@ -45,8 +74,12 @@ def test_help_is_quick():
         ([f"--config={CONFIGS}/stage1.py", "--config.colour=red"], "colour"),
         ([f"--config={CONFIGS}/stage1.py", "--config.steps=many"], "many"),
         (["--colour=red"], "colour"),
-        (["--mode=paint"], "train|prepare|sample|report"),
+        (["--mode=paint"], "train|prepare|sample|info|report|evaluate>."),
+        (["--mode=smple"], "did you mean sample?"),
+        (["--txt=a bird"], "did you mean --text?"),
+        (["--mode=sample", "--outptu", "a.png"], "did you mean --output?"),
         (["red"], "'red' is no option"),
+        (["smple", "--text=a bird"], "'smple' is no mode; did you mean sample?"),
         ([], "needs --config"),
         ([STAGE1, "--process_id=1"], "--coordinator and --num_processes missing"),
         ([STAGE1, *SEVERAL, "--process_id=2"], "--process_id=2 is none of 2 processes"),
@@ -119,6 +152,10 @@ def test_an_existing_file_comes_before_the_packages_config_of_its_name(tmp_path)
         (["--text=a bird", "--interpolate"], "at least two captions"),
         (["--text=a bird", "--output=none/birds.png"], "there is no folder none"),
         (["--text=a bird", "--num=0"], "num"),
+        (["--text=a bird", "--seeds=7-0"], "--seeds=7-0 can't be used"),
+        (["--text=a bird", "--seeds=0-7", "--num=3"], "leave --num and --seed out"),
+        (["--text=a bird", "--text=b", "--interpolate", "--seeds=1"], "give --seed, not --seeds"),
+        (["--text=  ", "--output=new/"], "is empty; write a sentence"),
     ],
 )
 def test_bad_sampling_is_reported_in_one_sentence(arguments, sentence, runs, tmp_path):

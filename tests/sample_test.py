@@ -53,6 +53,23 @@ def test_a_picture_does_not_depend_on_the_chunk_it_is_drawn_in(runs):
     np.testing.assert_allclose(whole[-2:], last, atol=1e-6)
 
 
+@pytest.mark.parametrize("truncation", [0.0, 0.7])
+def test_a_picture_of_a_seed_is_the_same_alone_and_among_others(truncation, runs):
+    sampler = sample.load(runs / "stage2")
+    embedding = text.embed(sampler.directory, ["a red bird"])
+
+    def drawn(*seeds):
+        noise = sampler.noise_of(seeds, truncation)
+        return sampler.draw(np.repeat(embedding, len(seeds), axis=0), noise, chunk=1)["stage2"]
+
+    among = drawn(5, 0, 3, 7)
+    np.testing.assert_array_equal(among[2], drawn(3)[0])
+    np.testing.assert_array_equal(
+        among[1], sampler.draw(embedding, seed=0, truncation=truncation)["stage2"][0]
+    )
+    assert np.abs(among[0] - among[3]).max() > 0
+
+
 def test_widths_that_dont_fit_are_refused(runs):
     with pytest.raises(UserError, match=r"embedding has shape \[2, 5\], but .* takes \[2, 16\]"):
         sample.generate(runs / "stage1", np.zeros((2, 5)))

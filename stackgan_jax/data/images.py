@@ -1,16 +1,18 @@
 """Pictures as arrays: conversion, resizing, grids with captions, PNG files."""
 
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from stackgan_jax.data import fonts
 from stackgan_jax.runtime import files, paths
 
 MARGIN = 6  # pixels between the cells of a grid
 CAPTION_WIDTH = 480  # minimum width of a page with captions, in pixels
+COLUMNS = 8  # pictures beside each other, at most
+LETTERS, SMALL_LETTERS = 13, 11  # sizes in pixels, of a grid's captions and of a contact sheet's
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -37,6 +39,8 @@ def captioned_grid(
 ) -> np.ndarray:
     """Lays pictures out in rows, a caption above each row and a heading above each column.
 
+    A row of more than COLUMNS pictures is broken into several lines.
+
     Args:
         rows: pictures `[s, s, 3]` uint8 of any size s; each is resized to `cell`.
         captions: one for each row, or none.
@@ -47,30 +51,38 @@ def captioned_grid(
         `[h, w, 3]` uint8.
     """
     cell = cell or max(max(picture.shape[:2]) for row in rows for picture in row)
-    width = max(len(row) for row in rows) * (cell + MARGIN) + MARGIN
+    lines_of = [_even_lines(row) for row in rows]
+    columns = max(len(line) for lines in lines_of for line in lines)
+    width = columns * (cell + MARGIN) + MARGIN
     width = max(width, CAPTION_WIDTH) if captions else width
-    font = ImageFont.load_default(size=13)
-    line_height = round(font.size * 1.3)
-    wrapped = [
-        textwrap.wrap(caption, max(8, int(width / (font.size * 0.55)))) or [""]
-        for caption in captions
-    ] or [[] for _ in rows]
-    top = MARGIN + (line_height if headings else 0)
-    height = top + sum(len(lines) * line_height + cell + MARGIN for lines in wrapped)
+    fonts.remark_missing("".join([*captions, *headings]))
+    wrapped = [fonts.wrap(each, width - 2 * MARGIN, LETTERS) for each in captions]
+    wrapped = wrapped or [[] for _ in rows]
+    text_height = fonts.line_height(LETTERS)
+    top = MARGIN + (text_height if headings else 0)
+    height = top + text_height * sum(map(len, wrapped)) + (cell + MARGIN) * sum(map(len, lines_of))
     page = Image.new("RGB", (width, height), "white")
     draw = ImageDraw.Draw(page)
     for column, heading in enumerate(headings):
-        draw.text((MARGIN + column * (cell + MARGIN), MARGIN // 2), heading, "black", font)
+        place = (MARGIN + column * (cell + MARGIN), MARGIN // 2)
+        fonts.draw_line(draw, place, heading, LETTERS)
     y = top
-    for row, lines in zip(rows, wrapped, strict=True):
+    for lines, caption in zip(lines_of, wrapped, strict=True):
+        for line in caption:
+            fonts.draw_line(draw, (MARGIN, y), line, LETTERS)
+            y += text_height
         for line in lines:
-            draw.text((MARGIN, y), line, "black", font)
-            y += line_height
-        for column, picture in enumerate(row):
-            fitted = picture if picture.shape[0] == cell else resize(picture, cell)
-            page.paste(Image.fromarray(fitted), (MARGIN + column * (cell + MARGIN), y))
-        y += cell + MARGIN
+            for column, picture in enumerate(line):
+                fitted = picture if picture.shape[0] == cell else resize(picture, cell)
+                page.paste(Image.fromarray(fitted), (MARGIN + column * (cell + MARGIN), y))
+            y += cell + MARGIN
     return np.asarray(page)
+
+
+def _even_lines(row: Sequence[np.ndarray]) -> list[Sequence[np.ndarray]]:
+    """Breaks a row of pictures into lines of nearly the same length, at most COLUMNS."""
+    columns = -(-len(row) // -(-len(row) // COLUMNS))
+    return [row[start : start + columns] for start in range(0, len(row), columns)]
 
 
 def contact_sheet(
@@ -87,10 +99,10 @@ def contact_sheet(
     Returns:
         `[h, w, 3]` uint8.
     """
-    font = ImageFont.load_default(size=11)
-    line_height, lines = round(font.size * 1.3), 3
+    line_height, lines = fonts.line_height(SMALL_LETTERS), 3
     step = cell + MARGIN
     below = lines * line_height
+    fonts.remark_missing("".join(captions))
     rows = -(-len(pictures) // columns)
     size = (columns * step + MARGIN, rows * (step + below) + MARGIN)
     page = Image.new("RGB", size, "white")
@@ -99,10 +111,9 @@ def contact_sheet(
         x = MARGIN + number % columns * step
         y = MARGIN + number // columns * (step + below)
         page.paste(Image.fromarray(resize(picture, cell)), (x, y))
-        wrapped = textwrap.wrap(caption, cell // 6, max_lines=lines, placeholder=" …")
-        for line in wrapped:
+        for line in fonts.wrap(caption, cell, SMALL_LETTERS, lines):
+            fonts.draw_line(draw, (x, y + cell), line, SMALL_LETTERS)
             y += line_height
-            draw.text((x, y + cell - line_height), line, "black", font)
     return np.asarray(page)
 
 

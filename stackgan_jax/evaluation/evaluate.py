@@ -211,7 +211,11 @@ def of_folders(
     seconds = time.monotonic() - began
     record = Record.of(None, protocol.name, seconds, scores + more, left_out | missing)
     records.write(output, [record])
-    print(f"{pictures} against {reference}, {record}\n\nWritten to {output}.", flush=True)
+    print(f"{pictures} against {reference}, {record.results()}\n", flush=True)
+    print(
+        f"Written to {output}, with what each score was measured with; --stamps prints that too.",
+        flush=True,
+    )
     return record
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stackgan_jax.evaluation.stamps import Score, table
+from stackgan_jax.evaluation.stamps import Score, results, stamp_lines, table
 from stackgan_jax.runtime import files, tensorboard
 from stackgan_jax.runtime.errors import UserError
 
@@ -64,10 +64,21 @@ class Record:
         return {**vars(self), "scores": scores}
 
     def __str__(self) -> str:
-        """Returns the record as text for people."""
+        """Returns the record as text for people, with all stamps, as metrics.txt holds it."""
+        return f"{self._heading}\n{table(list(self.scores.values()), self.left_out)}"
+
+    def results(self) -> str:
+        """Returns the scores as the terminal shows them, without stamps."""
+        return f"{self._heading}\n{results(list(self.scores.values()), self.left_out)}"
+
+    def stamps(self) -> str:
+        """Returns what the scores were measured with."""
+        return "\n".join(stamp_lines(list(self.scores.values())))
+
+    @property
+    def _heading(self) -> str:
         step = "" if self.step is None else f"step {self.step:,}, "
-        scores = table(list(self.scores.values()), self.left_out)
-        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s\n{scores}"
+        return f"{step}protocol {self.protocol}, {self.date}, {self.seconds:.0f} s"
 
 
 def read(path: Path) -> list[Record]:

@@ -222,8 +222,12 @@ def publish(evaluation: Evaluation, record: Record) -> Record:
     if jax.process_index() == 0:
         add(evaluation.directory, record)
         to_tensorboard(evaluation.directory, record)
-        print(f"{evaluation.directory}, {record}\n", flush=True)
-        print(f"Written to {evaluation.directory / FILE}.", flush=True)
+        print(f"{evaluation.directory}, {record.results()}\n", flush=True)
+        print(
+            f"Written to {evaluation.directory / FILE}, with what each score was measured with; "
+            "--mode=evaluate --stamps prints that too.",
+            flush=True,
+        )
     return record
 
 

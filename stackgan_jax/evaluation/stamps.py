@@ -20,6 +20,8 @@ __all__ = [
     "here",
     "measured_with",
     "number",
+    "results",
+    "stamp_lines",
     "table",
     "title",
 ]
@@ -187,6 +189,38 @@ def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
         scores: the rows of the table.
         left_out: metric → why it is missing.
     """
+    return "\n".join([*_rows(scores), "", *measured_with(scores), *_missing(left_out)])
+
+
+def results(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
+    """Returns scores and warnings as text, without their stamps.
+
+    Args:
+        scores: the rows of the table.
+        left_out: metric → why it is missing.
+    """
+    notes = [*_warnings(scores), *_missing(left_out)]
+    return "\n".join([*_rows(scores), *([""] if notes else []), *notes])
+
+
+def measured_with(scores: Sequence[Score]) -> list[str]:
+    """Returns the stamps and warnings of scores as lines; shared fields appear once."""
+    return [*stamp_lines(scores), *_warnings(scores)]
+
+
+def stamp_lines(scores: Sequence[Score]) -> list[str]:
+    """Returns the stamps of scores as lines; shared fields appear once."""
+    stamps = [dataclasses.asdict(score.stamp) for score in scores]
+    shared = [name for name in stamps[0] if all(s[name] == stamps[0][name] for s in stamps)]
+    lines = ["measured with", *(f"  {name:<10}  {_words(stamps[0][name])}" for name in shared)]
+    for score, stamp in zip(scores, stamps, strict=True):
+        own = [f"{name} {_words(value)}" for name, value in stamp.items() if name not in shared]
+        lines += [f"  {title(score.name)}: {'; '.join(own)}"] if own else []
+    return lines
+
+
+def _rows(scores: Sequence[Score]) -> list[str]:
+    """A line for each score, below a heading."""
     rows = [("metric", "score", "±", "real images", "better")]
     for score in scores:
         better = {"min": "lower", "max": "higher"}[score.better]
@@ -194,19 +228,15 @@ def table(scores: Sequence[Score], left_out: Mapping[str, str]) -> str:
         rows.append((title(score.name), *figures, better))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
-    missing = [f"left out: {title(name)}: {reason}" for name, reason in left_out.items()]
-    return "\n".join([*(line.rstrip() for line in lines), "", *measured_with(scores), *missing])
+    return [line.rstrip() for line in lines]
 
 
-def measured_with(scores: Sequence[Score]) -> list[str]:
-    """Returns the stamps and warnings of scores as lines; shared fields appear once."""
-    stamps = [dataclasses.asdict(score.stamp) for score in scores]
-    shared = [name for name in stamps[0] if all(s[name] == stamps[0][name] for s in stamps)]
-    lines = ["measured with", *(f"  {name:<10}  {_words(stamps[0][name])}" for name in shared)]
-    for score, stamp in zip(scores, stamps, strict=True):
-        own = [f"{name} {_words(value)}" for name, value in stamp.items() if name not in shared]
-        lines += [f"  {title(score.name)}: {'; '.join(own)}"] if own else []
-    return lines + [f"mind: {title(s.name)}: {s.warning}" for s in scores if s.warning]
+def _warnings(scores: Sequence[Score]) -> list[str]:
+    return [f"mind: {title(s.name)}: {s.warning}" for s in scores if s.warning]
+
+
+def _missing(left_out: Mapping[str, str]) -> list[str]:
+    return [f"left out: {title(name)}: {reason}" for name, reason in left_out.items()]
 
 
 def here() -> dict[str, Any]:

@@ -35,6 +35,24 @@ def test_a_grid_holds_every_picture_with_any_caption(rows, columns, caption, siz
     assert page.dtype == np.uint8
 
 
+def test_many_pictures_wrap_into_even_lines():
+    picture = np.full((32, 32, 3), 7, np.uint8)
+    for count in (8, 9, 40, 100):
+        page = images.captioned_grid([[picture] * count])
+        height, width, _ = page.shape
+        assert width <= 8 * 38 + 6 and height == 6 + 38 * -(-count // 8)
+        assert (page == 7).all(-1).sum() == count * 32 * 32
+
+
+def test_a_long_caption_wraps_and_stays_on_the_page():
+    picture = np.full((64, 64, 3), 255, np.uint8)
+    for caption in ("a bird that is " * 60, "W" * 500, "鸟" * 300):
+        page = images.captioned_grid([[picture]], [caption])
+        ink = np.argwhere((page < 128).any(-1))
+        assert ink[:, 1].max() < page.shape[1] - images.MARGIN // 2
+        assert len(page) - 64 > 5 * 13
+
+
 def test_save_png_leaves_one_whole_file(tmp_path):
     page = images.captioned_grid([[np.zeros((8, 8, 3), np.uint8)]], ["a bird"], ["Stage I"])
     images.save_png(tmp_path / "page.png", page)

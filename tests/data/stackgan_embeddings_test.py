@@ -7,7 +7,7 @@ import pytest
 import python2_pickle
 import small_data_sets as made
 
-from stackgan_jax import sample
+from stackgan_jax import sample, sheets
 from stackgan_jax.data import input_pipeline, registry
 from stackgan_jax.data.published_sets import stackgan_files
 from stackgan_jax.runtime.errors import UserError
@@ -107,10 +107,11 @@ def test_training_on_the_pickles_and_sampling_from_their_embeddings(
     monkeypatch.setattr(sample.Sampler, "draw", recorded)
     run, output = tmp_path / "stage1", tmp_path / "page.png"
     caption = f"this {made.TRAIN[0]}/train_0001 is number 2 ."
-    sample.sample(run, [caption, "#12"], 2, 0, output)
+    sheets.write(run, sheets.Request([caption, "#12"], num=2), output)
     assert output.exists()
-    sample.sample(run, ["#12"], 4, 0, output, embeddings_file=birds / "train" / PICKLE)
-    sample.sample(run, [], 1, 0, output, embeddings_file=birds / "test" / PICKLE)
+    seen, unseen = birds / "train" / PICKLE, birds / "test" / PICKLE
+    sheets.write(run, sheets.Request(["#12"], num=4, embeddings_file=seen), output)
+    sheets.write(run, sheets.Request([], num=1, embeddings_file=unseen), output)
     stored = stackgan_files.read_embeddings(birds, "train")[1][[2, 2, 2, 2]]
     np.testing.assert_array_equal(drawn_from[0], stored)
     np.testing.assert_array_equal(drawn_from[1], stored)

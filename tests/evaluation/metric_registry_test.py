@@ -92,4 +92,6 @@ def test_a_score_that_is_not_finite_is_left_out_with_the_reason(
     pictures = folder("real", seed=1)
     record = evaluate.of_folders(pictures, pictures, {"inception": "x"}, None, tmp_path / "m.json")
     assert "nothing" not in record.scores
-    assert "Nothing is nan" in str(record)
+    assert "Nothing is nan" in str(record) and "Nothing is nan" in record.results()
+    assert "measured with" in str(record) and "measured with" not in record.results()
+    assert record.stamps() in str(record)
