@@ -173,8 +173,7 @@ def sample() -> None:
         truncation=TRUNCATION.value,
         embeddings_file=EMBEDDINGS.value,
     )
-    _keep_compiled()
-    sheets.write(_one_workdir(), request, OUTPUT.value or sheets.PAGE)
+    sheets.write(_one_given_workdir(), request, OUTPUT.value or sheets.PAGE)
 
 
 def info() -> None:
@@ -271,12 +270,16 @@ def _require_config(sentence: str) -> ConfigDict:
 
 
 def _one_workdir() -> Path:
+    return paths.folder(_one_given_workdir())
+
+
+def _one_given_workdir() -> str:
     given = WORKDIR.value or []
     if not given:
         raise UserError(f"--mode={MODE.value} needs --workdir, the folder of a trained run.")
     if len(given) > 1:
         raise UserError(f"--mode={MODE.value} takes one --workdir here, not {len(given)}.")
-    return paths.folder(given[0])
+    return given[0]
 
 
 def _keep_compiled() -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ CHUNK = 32  # pictures drawn at once: 256-px activations are large
 EPSILONS = ("epsilon", "stage2_epsilon")  # as `generate` names them
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Sampler:
     """A trained run, ready to draw.
 
@@ -39,6 +39,10 @@ class Sampler:
     state: Any
     step: int
     directory: Path
+
+    def __repr__(self) -> str:
+        """One line."""
+        return f"<Sampler of {self.directory}, step {self.step:,}>"
 
     def noise(self, count: int, seed: int, truncation: float = 0.0) -> gan.Noise:
         """Draws the noise of pictures.
@@ -94,20 +98,45 @@ class Sampler:
         Raises:
             UserError: an array has another shape than the run takes, or a picture is not finite.
         """
+        chunks = list(self.chunks(embedding, noise, seed, truncation, chunk))
+        return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+    def chunks(
+        self,
+        embedding: np.ndarray,
+        noise: gan.Noise | None = None,
+        seed: int = 0,
+        truncation: float = 0.0,
+        chunk: int = CHUNK,
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """Draws as `draw` does, `chunk` pictures at a time, so that any number needs little memory.
+
+        Yields:
+            The pictures of the next embeddings, as `draw` returns them.
+
+        Raises:
+            UserError: as `draw`.
+        """
         embedding = np.asarray(embedding, np.float32)
         drawn = self.noise(len(embedding), seed, truncation)
         noise = _completed(noise, drawn)
         self._refuse_other_shapes(embedding, noise, drawn)
-        chunks = [
-            _draw(self.game, self.state, *_chunk((embedding, noise), start, chunk))
-            for start in range(0, len(embedding), chunk)
-        ]
-        drawn = {
-            name: np.concatenate([each[name] for each in chunks])[: len(embedding)]
-            for name in chunks[0]
-        }
-        self._refuse_broken(drawn, embedding)
-        return drawn
+        for start in range(0, len(embedding), chunk):
+            rows = embedding[start : start + chunk]
+            drawn = _draw(self.game, self.state, *_chunk((embedding, noise), start, chunk))
+            drawn = {name: pictures[: len(rows)] for name, pictures in drawn.items()}
+            self._refuse_broken(drawn, rows)
+            yield drawn
+
+    def require_fit(self) -> None:
+        """Raises flax.errors.FlaxError or KeyError unless the weights are the networks' own."""
+        one = np.zeros((1, self._width), np.float32)
+        jax.eval_shape(self.game.generate, self.state, one, self.noise(1, 0))
+
+    @property
+    def _width(self) -> int:
+        """Numbers of an embedding."""
+        return self.state.ema["params"]["conditioning"]["dense"]["kernel"].shape[0]
 
     def _refuse_broken(self, drawn: dict[str, np.ndarray], embedding: np.ndarray) -> None:
         """Raises UserError if a picture has values that are no numbers."""
@@ -124,10 +153,12 @@ class Sampler:
     def _refuse_other_shapes(
         self, embedding: np.ndarray, noise: gan.Noise, expected: gan.Noise
     ) -> None:
-        width = self.state.ema["params"]["conditioning"]["dense"]["kernel"].shape[0]
         more = (f"epsilons[{i}]" for i in range(len(EPSILONS), len(noise.epsilons)))
         names = ("embedding", "z", *EPSILONS[: len(noise.epsilons)], *more)
-        shapes = [(len(embedding), width), *(each.shape for each in jax.tree.leaves(expected))]
+        shapes = [
+            (len(embedding), self._width),
+            *(each.shape for each in jax.tree.leaves(expected)),
+        ]
         arrays = (embedding, *jax.tree.leaves(noise))
         for name, array, shape in zip(names, arrays, shapes, strict=True):
             if array.shape != shape:

@@ -12,11 +12,12 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from stackgan_jax import text
 from stackgan_jax.data import images
+from stackgan_jax.pretrained import loading
+from stackgan_jax.pretrained.model import Model
 from stackgan_jax.runtime import files, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.sample import Sampler, final_images, interpolation, load
+from stackgan_jax.sample import Sampler, final_images, interpolation
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 
 ROWS = 8  # of a page, where a file of embeddings is given and no caption
@@ -79,23 +80,24 @@ class Row:
     seeds: Sequence[str]
 
 
-def write(workdir: str | Path, request: Request, output: str | Path) -> None:
+def write(source: str | Path, request: Request, output: str | Path) -> None:
     """Draws what is asked for and writes a page of it: a row for each caption.
 
     Args:
-        workdir: of a stage's run, or of a quickstart.
+        source: a model, as `stackgan_jax.load` takes it.
         request: what to draw.
         output: the file, whose name ends in one of FORMATS. A folder gets PAGE and each picture in
             a file of its own; it is made if the name ends in a slash.
 
     Raises:
-        UserError: the request is not possible, the file can't be written, or as `sample.load`.
+        UserError: the request is not possible, the file can't be written, or there is no model.
     """
     request.require_possible()
     folder = _folder(output)
     page = folder / PAGE if folder else output_file(output)
-    sampler = load(workdir)
-    captions, embeddings = _embedded(request, sampler.directory)
+    model = loading.load(source)
+    sampler = model.sampler
+    captions, embeddings = _embedded(request, model)
     draw = _ways if request.interpolate else _rows
     rows = list(draw(sampler, request, captions, embeddings))
     if folder:
@@ -135,30 +137,29 @@ def parse_seeds(given: str) -> list[int]:
     return seeds
 
 
-def _embedded(request: Request, run: Path) -> tuple[Sequence[str], np.ndarray]:
+def _embedded(request: Request, model: Model) -> tuple[Sequence[str], np.ndarray]:
     """The captions and their embeddings.
 
     A picture of a seed must not change with the other captions, and the last bits of embeddings
     do, so that these captions are embedded one by one.
     """
     if request.embeddings_file is not None:
-        return _of_file(request.embeddings_file, request.captions, run)
+        return _of_file(request.embeddings_file, request.captions, model)
     if request.seeds:
-        alone = [text.embed(run, caption) for caption in request.captions]
+        alone = [model.embed(caption) for caption in request.captions]
         return request.captions, np.concatenate(alone)
-    return request.captions, text.embed(run, request.captions)
+    return request.captions, model.embed(request.captions)
 
 
 def _of_file(
-    path: str | Path, captions: Sequence[str], run: Path
+    path: str | Path, captions: Sequence[str], model: Model
 ) -> tuple[Sequence[str], np.ndarray]:
     """Captions of a file of embeddings, by default the first ROWS, and their embeddings.
 
     The embeddings are normalised like the run's; a run that was imported without its text encoder
     takes them as they are.
     """
-    own = text.load_encoder(run) if text.exists(run) else None
-    encoder = PrecomputedEncoder.of_file(path, own)
+    encoder = PrecomputedEncoder.of_file(path, model.encoder)
     captions = captions or encoder.captions[:ROWS]
     return captions, encoder.embed(captions)
 

@@ -63,6 +63,12 @@ class Record:
         scores = {name: score.as_json() for name, score in self.scores.items()}
         return {**vars(self), "scores": scores}
 
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Record":
+        """Returns the record that `as_json` stored; raises as `Score.from_json`."""
+        scores = {name: Score.from_json(one) for name, one in stored["scores"].items()}
+        return cls(**{**stored, "scores": scores})
+
     def __str__(self) -> str:
         """Returns the record as text for people, with all stamps, as metrics.txt holds it."""
         return f"{self._heading}\n{table(list(self.scores.values()), self.left_out)}"
@@ -91,10 +97,7 @@ def read(path: Path) -> list[Record]:
         return []
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["evaluations"]
-        return [
-            Record(**{**one, "scores": {n: Score.from_json(s) for n, s in one["scores"].items()}})
-            for one in stored
-        ]
+        return [Record.from_json(one) for one in stored]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path} was not written by an evaluation, or a score in it has no complete stamp "

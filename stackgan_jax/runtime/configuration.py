@@ -114,10 +114,10 @@ def read(path: Path) -> ConfigDict:
         UserError: it can't be read, is no longer such a config, or isn't the one that the
             checkpoints beside it belong to.
     """
-    config = _of_run(run_files.read(path), path)
+    config = of_run(run_files.read(path), path)
     config_ranges.require(config, str(path))
     kept = run_files.copy(path)
-    if kept and (different := _differences(_of_run(kept, path), config)):
+    if kept and (different := _differences(of_run(kept, path), config)):
         raise UserError(
             f"{path} has changed since the newest checkpoint was saved: {different}. Set it back, "
             "or delete it, so that the checkpoint's copy is used."
@@ -125,7 +125,16 @@ def read(path: Path) -> ConfigDict:
     return config
 
 
-def _of_run(content: dict[str, Any], path: Path) -> ConfigDict:
+def of_run(content: dict[str, Any], path: Path) -> ConfigDict:
+    """The config in a parsed config.json of this version or an earlier one.
+
+    Args:
+        content: of the file.
+        path: of the file, for the error message.
+
+    Raises:
+        UserError: it is no config.
+    """
     try:
         return ConfigDict(former_configs.upgrade(content))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
