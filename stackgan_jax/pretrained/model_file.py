@@ -17,7 +17,7 @@ from flax import traverse_util
 from flax.errors import FlaxError
 from ml_collections import ConfigDict
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from stackgan_jax import text
 from stackgan_jax.pretrained.model import Model
@@ -56,7 +56,7 @@ def write(model: Model, path: Path, dtype: str = "float32") -> Path:
     header["sha256"] = _digest(header, arrays)
     try:
         with files.replacing(path) as partial:
-            save_file(arrays, partial, header)
+            partial.write_bytes(save(arrays, header))  # `save_file` leaves files private.
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} can't be written ({error}); free space, or choose another path."

@@ -56,6 +56,11 @@ def test_half_the_size_draws_nearly_the_same(model, saved, tmp_path):
     assert 0 < difference.mean() < 3
 
 
+def test_a_file_can_be_read_by_whom_the_umask_lets(saved, tmp_path):
+    (tmp_path / "other").touch()
+    assert saved.stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
 def test_a_file_names_no_folder_of_the_machine(saved, runs):
     with safe_open(saved, framework="numpy") as file:
         configs = json.loads(file.metadata()["content"])["configs"]
