@@ -6,7 +6,6 @@ Reed et al. (CVPR 2016, sec. 5) trained their text encoder against such features
 import hashlib
 import json
 from pathlib import Path
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +15,7 @@ from stackgan_jax.data import preparation
 from stackgan_jax.data.input_pipeline import Split, computed_once
 from stackgan_jax.models import efficientnet
 from stackgan_jax.runtime import numpy_files
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.errors import UserError, reason
 
 NETWORKS = tuple(f"efficientnet_{name}" for name in efficientnet.NETWORKS)
 FILE = "file"  # the network of features that a user computed
@@ -94,18 +93,10 @@ def of_file(path: str | Path, split: Split) -> np.ndarray:
     try:
         arrays = numpy_files.read_npz(Path(path), lambda _: ("names", "features"))
         names, features = arrays["names"], arrays["features"]
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        EOFError,
-        MemoryError,
-        BadZipFile,
-        TypeError,
-    ) as error:
+    except (OSError, ValueError) as error:
         raise UserError(
-            f"config.image.features_file {str(path)!r} can't be read ({error}); give an .npz file "
-            "with the arrays names and features."
+            f"config.image.features_file {str(path)!r} can't be read ({reason(error)}); give an "
+            ".npz file with the arrays names and features."
         ) from error
     features = features[:, None] if features.ndim == 2 else features
     if features.ndim != 3 or len(names) != len(features) or features.dtype.kind != "f":

@@ -4,13 +4,12 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import jax
 import numpy as np
 
 from stackgan_jax.evaluation.readers import Features, Reader, blocks, read_all
-from stackgan_jax.runtime import files, mesh
+from stackgan_jax.runtime import files, mesh, numpy_files
 
 _FORMAT = 1  # of the files; another number when the numbers of a reader change
 
@@ -48,9 +47,8 @@ def _key(reader: Reader, images: np.ndarray) -> str:
 
 def _load(path: Path) -> Features | None:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return dict(archive)
-    except (OSError, ValueError, EOFError, BadZipFile):  # missing or damaged
+        return numpy_files.read_npz(path, lambda names: names)
+    except (OSError, ValueError):  # missing or damaged
         return None
 
 

@@ -3,7 +3,10 @@
 import errno
 import logging
 import re
+import sys
+import threading
 from collections.abc import Iterator
+from types import TracebackType
 
 _CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEXTS = re.compile("No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
@@ -32,6 +35,20 @@ def silence_libraries() -> None:
     """Keeps what libraries log of a full disk, with their stacks, away from the sentence."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_says_something_else)
+    sys.excepthook = _print_uncaught
+
+
+def _print_uncaught(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Prints an error, as Python does, but for those of writes that Orbax has given up.
+
+    TensorStore reports the end of such a write to an event loop that is closed by then, and prints
+    a stack for each from a thread of its own.
+    """
+    given_up = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+    if not given_up or threading.current_thread() is threading.main_thread():
+        sys.__excepthook__(kind, error, trace)
 
 
 def _says_something_else(record: logging.LogRecord) -> bool:

@@ -10,6 +10,17 @@ class UserError(Exception):
     """
 
 
+def reason(error: BaseException, most: int = 150) -> str:
+    """What a library says of a damaged file, as a part of a sentence: printable, on one line.
+
+    Args:
+        error: of the library.
+        most: characters of the result.
+    """
+    text = " ".join(f"{error}".split()) or type(error).__name__
+    return "".join(each if each.isprintable() else "?" for each in text)[:most]
+
+
 class Stopped(Exception):
     """Training stopped after Ctrl-C or SIGTERM; it has been saved.
 

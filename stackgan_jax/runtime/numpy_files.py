@@ -3,10 +3,13 @@
 NumPy takes memory for as much as a header claims, before it reads.
 """
 
+import contextlib
+import io
 import math
 import zipfile
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,31 +18,53 @@ MAX_RATIO = 1032  # deflate can't compress further
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """Opens an .npy file, memory-mapped; raises OSError or ValueError."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """Opens an .npy file, memory-mapped.
+
+    Raises:
+      OSError: it can't be opened.
+      ValueError: it is damaged.
+    """
+    with _damage_as_value_error():
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def read_npz(
-    path: Path, choose: Callable[[Collection[str]], Iterable[str]]
+    path: Any, choose: Callable[[Collection[str]], Iterable[str]]
 ) -> dict[str, np.ndarray]:
     """Reads arrays of an .npz file.
 
     Args:
-      path: the file.
+      path: the file, a `Path`, or an `epath.Path` on gs://.
       choose: the names in the file → those that are read.
 
     Raises:
-      OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile: it can't be read, or an array
-        claims more bytes than its part of the file can hold, or than MAX_BYTES.
+      OSError: it can't be opened.
+      ValueError: it is damaged, it lacks a name, or an array claims more bytes than its part of the
+        file can hold, or than MAX_BYTES.
     """
-    with np.load(path, allow_pickle=False) as archive:
+    with (
+        path.open("rb") as file,
+        _damage_as_value_error(),
+        np.load(file, allow_pickle=False) as archive,
+    ):
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is an .npy file with the ending .npz")
+        size = file.seek(0, io.SEEK_END)
         names = list(choose(archive.files))
-        with zipfile.ZipFile(path) as members:
-            for name in names:
-                _require_plausible(members, name, path.stat().st_size)
+        for name in names:
+            _require_plausible(archive.zip, name, size)
         return {name: archive[name] for name in names}
+
+
+@contextlib.contextmanager
+def _damage_as_value_error() -> Iterator[None]:
+    """Turns whatever NumPy raises on a damaged file, which can be nearly anything."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise ValueError(f"it is damaged, {type(error).__name__}: {error}") from error
 
 
 def require_size(name: str, size: int, most: int) -> None:

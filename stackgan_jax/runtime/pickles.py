@@ -13,7 +13,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.errors import UserError, reason
 
 _NUMBERS = re.compile(r"[biuf][1248]")
 
@@ -47,9 +47,9 @@ def read(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
     except Exception as error:  # A damaged pickle can raise nearly anything.
-        reason = " ".join(f"{type(error).__name__} {error}".split())[:100]
+        what = f"{type(error).__name__} {reason(error)}"
         raise UserError(
-            f"{path} is damaged or not a pickle ({reason}); copy it from its source again."
+            f"{path} is damaged or not a pickle ({what}); copy it from its source again."
         ) from error
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from stackgan_jax.data.published_sets import stackgan_files
 from stackgan_jax.runtime import numpy_files, pickles
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.errors import UserError, reason
 
 _KNOWN = {"embeddings", "captions"}
 FORMATS = ".npz, .npy, .h5, .hdf5, or StackGAN's .pickle"
@@ -38,8 +37,8 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, list[str] | None]:
     reader = _reader(path)
     try:
         arrays = reader(path)
-    except (OSError, ValueError, KeyError, EOFError, MemoryError, BadZipFile) as error:
-        raise UserError(f"The embeddings in {path} can't be read: {error}.") from error
+    except (OSError, ValueError, MemoryError) as error:
+        raise UserError(f"The embeddings in {path} can't be read: {reason(error)}.") from error
     if len(arrays) == 1 and "captions" not in arrays:
         arrays = {"embeddings": next(iter(arrays.values()))}
     if "embeddings" not in arrays:

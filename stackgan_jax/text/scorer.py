@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +19,8 @@ from stackgan_jax import text
 from stackgan_jax.data import image_features
 from stackgan_jax.data.augment import reduced
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime import numpy_files
+from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.text.encoders.encoder import require_finite
 
 IMAGE_TOWER_FILE = "image_tower.npz"
@@ -117,11 +117,10 @@ def load(path: str | Path) -> Scorer:
             "--config=configs/text_encoder.py."
         )
     try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            return _restored(encoder, {name: archive[name] for name in archive.files})
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        return _restored(encoder, numpy_files.read_npz(file, lambda names: names))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"The image tower {file} is damaged ({error}); train the encoder again."
+            f"The image tower {file} is damaged ({reason(error)}); train the encoder again."
         ) from error
 
 

@@ -6,12 +6,11 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from stackgan_jax.runtime import files, paths, seals
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime import files, numpy_files, paths, seals
+from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.text.encoders import ENCODERS, Encoder
 
 DIRECTORY = "text_encoder"
@@ -188,14 +187,10 @@ def load_encoder(path: str | Path) -> Encoder:
     try:
         description = json.loads((directory / _DESCRIPTION).read_text(encoding="utf-8"))
         chosen = kind(description["encoder"], directory)
-        with (
-            (directory / _ARRAYS).open("rb") as file,
-            np.load(file, allow_pickle=False) as archive,
-        ):
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = numpy_files.read_npz(directory / _ARRAYS, lambda names: names)
         return chosen.restored(description, arrays)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
-        raise _damaged(directory, error) from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(directory, reason(error)) from error
 
 
 def _damaged(directory: Any, what: object) -> UserError:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.errors import UserError, reason
 
 _NIL, _NUMBER, _STRING, _TABLE, _OBJECT, _BOOLEAN = range(6)
 _UNNUMBERED_FUNCTION, _FUNCTIONS = 6, (7, 8)
@@ -94,7 +94,9 @@ def load(path: str | Path) -> Any:
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror or error}.") from error
     except (ValueError, struct.error, TypeError, OverflowError) as error:
-        raise UserError(f"{path} is no Lua Torch file, or a damaged one: {error}.") from error
+        raise UserError(
+            f"{path} is no Lua Torch file, or a damaged one: {reason(error)}."
+        ) from error
 
 
 class _Reader:

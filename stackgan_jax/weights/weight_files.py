@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_jax.runtime import pytorch_files
-from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.weights import lua_encoder, torch7
 
 Arrays = dict[str, np.ndarray]
@@ -81,9 +81,8 @@ def read_tensorflow(path: str | Path) -> Arrays:
         arrays = {name: np.asarray(reader.get_tensor(name)) for name in names}
     # On a damaged file, the reader raises errors of its own and others.
     except Exception as error:
-        reason = " ".join(str(error).split())[:150]
         raise UserError(
-            f"{path} is no TensorFlow checkpoint, or a damaged one ({reason})."
+            f"{path} is no TensorFlow checkpoint, or a damaged one ({reason(error)})."
         ) from error
     return _finite(path, arrays)
 
@@ -104,7 +103,9 @@ def read_encoder(path: str | Path) -> tuple[Arrays, bool | None]:
     try:
         weights, final_pooling = lua_encoder.state_dict(torch7.load(path))
     except ValueError as error:
-        raise UserError(f"{path} is no char-CNN-RNN encoder of Lua Torch: {error}.") from error
+        raise UserError(
+            f"{path} is no char-CNN-RNN encoder of Lua Torch: {reason(error)}."
+        ) from error
     # The graph of another model lacks the expected parts.
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise UserError(
