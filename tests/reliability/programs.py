@@ -78,7 +78,7 @@ class Programs:
         if name == "report":
             assert "</html>" in (run / "report" / "index.html").read_text(encoding="utf-8")
             return json.loads((run / "report" / "report.json").read_text())["runs"]
-        (record,) = json.loads((run / "metrics.json").read_text())
+        (record,) = json.loads((run / "metrics.json").read_text())["evaluations"]
         return record["scores"]
 
 

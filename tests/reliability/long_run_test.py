@@ -1,0 +1,56 @@
+"""A small training for minutes or hours: memory and file descriptors stay flat."""
+
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import TRAININGS, Programs
+
+MINUTES = float(os.environ.get("STACKGAN_JAX_MINUTES", "3"))
+WARM = 0.25  # The share of the time after which the program has all that it needs.
+
+
+def used(process: subprocess.Popen) -> tuple[float, int]:
+    """Megabytes of memory that a process holds itself, and its open file descriptors."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
+    kilobytes = int(re.search(r"RssAnon:\s+(\d+)", status)[1])
+    return kilobytes / 1024, len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+@pytest.mark.slow
+def test_memory_and_descriptors_of_a_long_training_stay_flat(
+    folder_config, folder_runs, tmp_path, capsys
+):
+    encoder = str(folder_runs / "text_encoder")
+    often = {"log_every": 20, "preview_every": 200, "save_every": 200}
+    config = folder_config("stage1", text_encoder=encoder, steps=100_000_000, **often)
+    programs = Programs({TRAININGS[1]: config}, folder_runs / "stage1", tmp_path / "configs")
+    with (tmp_path / "said").open("w") as said:
+        process = programs.start(TRAININGS[1], tmp_path, output=said)
+    measured = []
+    began = time.monotonic()
+    try:
+        while (now := time.monotonic() - began) < 60 * MINUTES:
+            time.sleep(2)
+            measured.append((now / 3600, *used(process)))
+    finally:
+        process.terminate()
+        process.wait()
+    hours, megabytes, descriptors = np.array(measured[int(WARM * len(measured)) :]).T
+    growth = np.polyfit(hours, megabytes, 1)[0]
+    last = (tmp_path / "said").read_text().strip().splitlines()[-1]
+    with capsys.disabled():
+        print(
+            f"\n{MINUTES:g} minutes: memory {megabytes[0]:.0f} to {megabytes[-1]:.0f} MB, "
+            f"{growth:.1f} MB an hour; descriptors {descriptors[0]:.0f} to {descriptors[-1]:.0f}. "
+            f"{last}"
+        )
+    assert last.startswith("Stopped at step"), last
+    # Each save opens an event loop, which the garbage collector closes some saves later.
+    half = len(descriptors) // 2
+    assert np.median(descriptors[half:]) <= np.median(descriptors[:half]) + 5
+    assert growth * (hours[-1] - hours[0]) < 50
