@@ -189,7 +189,9 @@ def load_encoder(path: str | Path) -> Encoder:
         chosen = kind(description["encoder"], directory)
         arrays = numpy_files.read_npz(directory / _ARRAYS, lambda names: names)
         return chosen.restored(description, arrays)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # A changed description can make a network raise nearly anything.
         raise _damaged(directory, reason(error)) from error
 
 
