@@ -1,9 +1,9 @@
 """The one training loop: batch, step, log, preview, save. It knows a Learner, nothing of GANs."""
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.runtime import mesh, processes
 from stackgan_jax.runtime.compilation import readable_out_of_memory
-from stackgan_jax.runtime.errors import Stopped
+from stackgan_jax.runtime.errors import Stopped, UserError
 from stackgan_jax.training import fused_steps
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.learner import Learner
@@ -20,8 +20,19 @@ from stackgan_jax.training.run_folder import claimed, note
 
 # (config, workdir, devices) → the learner.
 Create = Callable[[ConfigDict, Path, jax.sharding.Mesh], Learner]
-# (step, state, whether to give up) → scores by name, of a state between two steps.
-Evaluation = Callable[[int, Any, Callable[[], bool]], Mapping[str, float]]
+
+
+class Evaluation(Protocol):
+    """Scores a state between two steps.
+
+    Attributes:
+        metrics: the names of its scores.
+    """
+
+    metrics: Collection[str]
+
+    def __call__(self, step: int, state: Any, abandoned: Callable[[], bool]) -> Mapping[str, float]:
+        """Returns scores by name; none if it was abandoned."""
 
 
 def train(
@@ -94,6 +105,10 @@ def run(
                 take = learner.step if count == 1 else learner.steps
                 state, metrics = take(state, batch)
                 done = progress.count(first, count, metrics)
+                if first == start:
+                    _require_known_best(
+                        config, {*metrics, *(evaluation.metrics if evaluation else ())}
+                    )
                 last = done == config.steps
                 stopping = stop.agreed()
                 if done % config.log_every == 0 or last or stopping:
@@ -120,6 +135,15 @@ def run(
     if learner.finish:
         learner.finish(state)
     return state, progress.halts
+
+
+def _require_known_best(config: ConfigDict, names: Collection[str]) -> None:
+    """Raises UserError if `config.keep.best` is none of the names that are measured."""
+    if config.keep.best and config.keep.best not in names:
+        raise UserError(
+            f"Unknown config.keep.best {config.keep.best!r}; choose from "
+            f"{', '.join(sorted(names))}, or, with --config.eval.every, a metric of evaluation."
+        )
 
 
 def _batches(

@@ -269,3 +269,11 @@ def test_a_run_is_in_training_while_its_text_encoder_trains(small_config, tmp_pa
     stages.run(small_config("stage1", text_encoder=str(encoder)), workdir)
     assert seen == [("text_encoder", True), ("stage1", True)]
     assert (workdir / "config.json").exists() and not lease.is_held(workdir)
+
+
+def test_an_unknown_best_metric_is_rejected_at_the_first_step(small_config, tmp_path):
+    config = small_config("text_encoder")
+    config.keep.best = "los"
+    with pytest.raises(UserError, match=r"Unknown config.keep.best 'los'; choose from .*loss"):
+        run(config, tmp_path / "run")
+    assert not Checkpoints(tmp_path / "run" / "checkpoints", read_only=True).steps
