@@ -71,7 +71,7 @@ class Row:
         title: above the row.
         pictures: `[n, s, s, 3]` uint8.
         names: of the pictures' files, without suffix.
-        seeds: of each picture, as its recipe tells it.
+        seeds: of each picture, as in its recipe.
     """
 
     title: str
@@ -205,7 +205,7 @@ def _ways(
 
 
 def _recipe(sampler: Sampler, request: Request, caption: str, seed: str) -> dict[str, str]:
-    """What a picture was drawn from, as its PNG tells it."""
+    """What a picture was drawn from, for the text of its PNG."""
     return {
         "caption": caption,
         "seed": seed,
@@ -268,10 +268,11 @@ def save(output: Path, page: np.ndarray, recipe: dict[str, str]) -> None:
         UserError: the file can't be written, or its format can't hold so large a page.
     """
     kind = Image.registered_extensions()[output.suffix.lower()]
-    told = PngInfo()
+    texts = PngInfo()
     for name, value in recipe.items():
-        told.add_itxt(name, value.encode("utf-8", "replace").decode())  # A terminal's broken bytes.
-    options = {"pnginfo": told} if kind == "PNG" else {"quality": 95}
+        # A terminal can give broken bytes.
+        texts.add_itxt(name, value.encode("utf-8", "replace").decode())
+    options = {"pnginfo": texts} if kind == "PNG" else {"quality": 95}
     try:
         with files.replacing(output) as partial, partial.open("wb") as file:
             Image.fromarray(page).save(file, kind, **options)

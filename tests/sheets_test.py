@@ -21,9 +21,9 @@ def test_a_folder_gets_the_page_and_each_picture_by_caption_and_seed(runs, tmp_p
     folder = tmp_path / "birds"
     names = [f"caption{c}_seed{s}.png" for c in (1, 2) for s in (0, 2)]
     assert sorted(path.name for path in folder.iterdir()) == [*names, "samples.png"]
-    told = Image.open(folder / names[2]).text
-    assert told["caption"] == CAPTIONS[1] and told["seed"] == "0" and told["step"] == "4"
-    assert told["truncation"] == "0.7" and told["run"] == str(runs / "stage1")
+    recipe = Image.open(folder / names[2]).text
+    assert recipe["caption"] == CAPTIONS[1] and recipe["seed"] == "0" and recipe["step"] == "4"
+    assert recipe["truncation"] == "0.7" and recipe["run"] == str(runs / "stage1")
     whole = Image.open(folder / "samples.png").text
     assert whole["caption"] == "\n".join(CAPTIONS) and whole["seed"] == "2,0"
     assert {picture.shape for picture in pictures(folder).values()} == {(16, 16, 3)}

@@ -116,7 +116,7 @@ def test_a_judge_learns_attributes(birds, judge):
     assert len(held_out["crown"]) == 12
 
 
-def test_training_is_deterministic_and_reports_progress(birds, judge):
+def test_training_is_deterministic_and_reports_progress(birds):
     calls = []
     progress = lambda *state: calls.append(state)
     one = attributes.train(*birds, seed=3, steps=3, batch_size=8, progress=progress)

@@ -104,6 +104,7 @@ def test_a_step_trains_both_networks(name):
         assert np.isfinite(value)
 
 
+@pytest.mark.slow
 def test_stage2_leaves_the_weights_of_stage1_alone_and_moves_its_statistics():
     before = initial("stage2")
     after, _ = step("stage2")(before, KEY)
