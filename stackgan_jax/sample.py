@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.data import images
 from stackgan_jax.models import convolution
-from stackgan_jax.runtime import configuration, paths, run_files
+from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import gan
 from stackgan_jax.training.checkpoint import Checkpoints
@@ -98,18 +98,20 @@ class Sampler:
         Raises:
             UserError: an array has another shape than the run takes, or a picture is not finite.
         """
-        chunks = list(self.chunks(embedding, noise, seed, truncation, chunk))
+        embedding = np.asarray(embedding, np.float32)
+        noise = _completed(noise, self.noise(len(embedding), seed, truncation))
+        chunks = list(self.chunks(embedding, noise, chunk))
         return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
     def chunks(
-        self,
-        embedding: np.ndarray,
-        noise: gan.Noise | None = None,
-        seed: int = 0,
-        truncation: float = 0.0,
-        chunk: int = CHUNK,
+        self, embedding: np.ndarray, noise: gan.Noise, chunk: int = CHUNK
     ) -> Iterator[dict[str, np.ndarray]]:
         """Draws as `draw` does, `chunk` pictures at a time, so that any number needs little memory.
+
+        Args:
+            embedding: `[n, t]` float32.
+            noise: of n pictures, all parts of it.
+            chunk: as in `draw`.
 
         Yields:
             The pictures of the next embeddings, as `draw` returns them.
@@ -117,10 +119,7 @@ class Sampler:
         Raises:
             UserError: as `draw`.
         """
-        embedding = np.asarray(embedding, np.float32)
-        drawn = self.noise(len(embedding), seed, truncation)
-        noise = _completed(noise, drawn)
-        self._refuse_other_shapes(embedding, noise, drawn)
+        self._refuse_other_shapes(embedding, noise)
         for start in range(0, len(embedding), chunk):
             rows = embedding[start : start + chunk]
             drawn = _draw(self.game, self.state, *_chunk((embedding, noise), start, chunk))
@@ -150,9 +149,8 @@ class Sampler:
             "with smaller learning rates."
         )
 
-    def _refuse_other_shapes(
-        self, embedding: np.ndarray, noise: gan.Noise, expected: gan.Noise
-    ) -> None:
+    def _refuse_other_shapes(self, embedding: np.ndarray, noise: gan.Noise) -> None:
+        expected = jax.eval_shape(lambda: self.noise(len(embedding), 0))
         more = (f"epsilons[{i}]" for i in range(len(EPSILONS), len(noise.epsilons)))
         names = ("embedding", "z", *EPSILONS[: len(noise.epsilons)], *more)
         shapes = [
@@ -205,10 +203,7 @@ def find_run(workdir: Path) -> tuple[Path, ConfigDict]:
     Raises:
         UserError: there is no run, or it draws no pictures.
     """
-    path = workdir / "config.json"
-    if not run_files.exists(path):
-        raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
-    config = configuration.read(path)
+    config = configuration.of_workdir(workdir)
     if trainings := "kind" not in config and configuration.stages(config):
         return find_run(workdir / trainings[-1].kind)
     if not configuration.is_stage(config):
@@ -260,10 +255,23 @@ def interpolation(
 
     All have the same noise.
     """
-    way = np.linspace(0, 1, num, dtype=np.float32)[:, None]
+    drawn = sampler.draw(*way(sampler, first, last, num, seed, truncation))
+    return images.to_uint8(final_images(drawn))
+
+
+def way(
+    sampler: Sampler,
+    first: np.ndarray,
+    last: np.ndarray,
+    num: int,
+    seed: int,
+    truncation: float = 0.0,
+) -> tuple[np.ndarray, gan.Noise]:
+    """What `interpolation` draws: `[num, t]` between two embeddings `[t]`, one noise for all."""
+    share = np.linspace(0, 1, num, dtype=np.float32)[:, None]
     noise = sampler.noise(1, seed, truncation)
     same = jax.tree.map(lambda part: np.repeat(part, num, axis=0), noise)
-    return images.to_uint8(final_images(sampler.draw((1 - way) * first + way * last, same)))
+    return (1 - share) * first + share * last, same
 
 
 def final_images(drawn: dict[str, np.ndarray]) -> np.ndarray:

@@ -122,11 +122,8 @@ class Model:
         """
         if steps < 2:
             raise UserError(f"steps is {steps}; a way needs at least 2 pictures, its ends.")
-        way = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-        embeddings = (1 - way) * self.embed(first) + way * self.embed(last)
-        noise = self.sampler.noise(1, seed, truncation)
-        same = jax.tree.map(lambda part: np.repeat(part, steps, axis=0), noise)
-        return self._drawn(embeddings, same, stage)
+        ends = self.embed(first), self.embed(last)
+        return self._drawn(*sample.way(self.sampler, *ends, steps, seed, truncation), stage)
 
     def embed(self, captions: Captions) -> np.ndarray:
         """Embeds sentences.
@@ -226,7 +223,7 @@ class Model:
         stage = self.stages if stage is None else stage
         if not 1 <= stage <= self.stages:
             raise UserError(f"stage is {stage}; this model has 1 to {self.stages}.")
-        chunks = self.sampler.chunks(embeddings, noise, chunk=chunk)
+        chunks = self.sampler.chunks(embeddings, noise, chunk)
         arrays = (images.to_uint8(chunk[f"stage{stage}"]) for chunk in chunks)
         return Pictures(Image.fromarray(picture) for array in arrays for picture in array)
 

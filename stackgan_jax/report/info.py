@@ -11,11 +11,8 @@ from ml_collections import ConfigDict
 from stackgan_jax.evaluation import records
 from stackgan_jax.evaluation.stamps import number, title
 from stackgan_jax.runtime import configuration, run_files
-from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import metrics_log
 from stackgan_jax.training.checkpoint import Checkpoints
-
-PARAMETERS = "parameters.txt"
 
 
 def describe(workdir: Path) -> str:
@@ -27,10 +24,7 @@ def describe(workdir: Path) -> str:
     Raises:
         UserError: there is no run, or its config or scores can't be read.
     """
-    path = workdir / run_files.CONFIG
-    if not run_files.exists(path):
-        raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
-    config = configuration.read(path)
+    config = configuration.of_workdir(workdir)
     if "kind" in config:
         return "\n".join([f"{workdir}: a run of {config.kind}", *_lines(workdir, config)])
     trainings = configuration.stages(config)
@@ -69,7 +63,7 @@ def _trained(folder: Path, config: ConfigDict, steps: list[int]) -> dict[str, st
         "steps": f"{steps[-1]:,} of {config.steps:,}, {config.batch_size} pictures each",
         "checkpoints": f"{kept}{drawn_from}",
         "trained": f"{seconds} h, until {ended:%Y-%m-%d %H:%M} UTC",
-        "networks": _parameters(folder / PARAMETERS),
+        "networks": _parameters(folder / run_files.PARAMETERS),
         "size": _size(folder),
     }
 

@@ -125,6 +125,18 @@ def read(path: Path) -> ConfigDict:
     return config
 
 
+def of_workdir(workdir: Path) -> ConfigDict:
+    """Reads the config of a run by its folder.
+
+    Raises:
+        UserError: there is no run, or as `read`.
+    """
+    path = workdir / run_files.CONFIG
+    if not run_files.exists(path):
+        raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
+    return read(path)
+
+
 def of_run(content: dict[str, Any], path: Path) -> ConfigDict:
     """The config in a parsed config.json of this version or an earlier one.
 

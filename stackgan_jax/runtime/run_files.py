@@ -7,6 +7,7 @@ from stackgan_jax.runtime import seals
 from stackgan_jax.runtime.errors import UserError
 
 CONFIG = "config.json"
+PARAMETERS = "parameters.txt"  # a table of each network's parameters
 
 
 def exists(path: Any) -> bool:

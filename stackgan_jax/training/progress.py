@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import files, tensorboard
+from stackgan_jax.runtime import files, run_files, tensorboard
 from stackgan_jax.runtime.progress import Bar, print_line
 from stackgan_jax.training.learner import Preview
 from stackgan_jax.training.metrics_log import MetricsLog, PendingMetrics
@@ -71,7 +71,7 @@ class Progress:
         for name, tree in parameters.items():
             table = parameter_overview.get_parameter_overview(tree, include_stats=False)
             tables.append(f"{name}\n{table}")
-        files.write_text(self.workdir / "parameters.txt", "\n\n".join(tables) + "\n")
+        files.write_text(self.workdir / run_files.PARAMETERS, "\n\n".join(tables) + "\n")
 
     def count(self, first: int, count: int, metrics: Mapping[str, jax.Array]) -> int:
         """Records steps that have been started, without waiting for them.
