@@ -60,7 +60,7 @@ def download(name: str) -> Path:
         from huggingface_hub import snapshot_download
     except ImportError as error:
         raise UserError(
-            f"Loading {name} needs the package huggingface_hub: pip install 'stackgan_jax[hub]'."
+            f"Loading {name} needs huggingface_hub; install it with pip install -e '.[hub]'."
         ) from error
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     try:

@@ -132,6 +132,11 @@ def of_workdir(workdir: Path) -> ConfigDict:
         UserError: there is no run, or as `read`.
     """
     path = workdir / run_files.CONFIG
+    if workdir.is_file():
+        raise UserError(
+            f"{workdir} is a file, not the folder of a run; a model in one file can only draw: "
+            "--mode=sample."
+        )
     if not run_files.exists(path):
         raise UserError(f"There is no run in {workdir}: it holds no config.json; train one first.")
     return read(path)

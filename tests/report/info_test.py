@@ -30,6 +30,9 @@ def test_a_quickstart_lists_its_trainings_also_those_not_begun(runs, small_confi
 def test_no_run_is_said_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="There is no run"):
         info.describe(tmp_path)
+    (tmp_path / "birds.safetensors").touch()
+    with pytest.raises(UserError, match=r"is a file, .* can only draw: --mode=sample"):
+        info.describe(tmp_path / "birds.safetensors")
 
 
 def test_it_needs_no_tensorflow(runs):
