@@ -83,6 +83,15 @@ FOLLOW = flags.DEFINE_bool(
 STAMPS = flags.DEFINE_bool(
     "stamps", False, "evaluate: print also what each score was measured with."
 )
+HOST = flags.DEFINE_string(
+    "host",
+    "127.0.0.1",
+    "serve: the address to listen at; the default is for this machine alone, 0.0.0.0 for everyone "
+    "who can reach it.",
+)
+PORT = flags.DEFINE_integer(
+    "port", 7860, "serve: the port to listen at.", lower_bound=1, upper_bound=65535
+)
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
@@ -108,6 +117,7 @@ def run() -> None:
         "train": train,
         "prepare": prepare,
         "sample": sample,
+        "serve": serve,
         "info": info,
         "report": report,
         "evaluate": evaluate,
@@ -174,6 +184,13 @@ def sample() -> None:
         embeddings_file=EMBEDDINGS.value,
     )
     sheets.write(_one_given_workdir(), request, OUTPUT.value or sheets.PAGE)
+
+
+def serve() -> None:
+    """Serves a web page that draws by the model in --workdir."""
+    from stackgan_jax.web import server
+
+    server.serve(_one_given_workdir(), HOST.value, PORT.value)
 
 
 def info() -> None:

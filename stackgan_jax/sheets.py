@@ -1,7 +1,6 @@
 """Pages and single files of drawn pictures, with the recipe of each picture inside its PNG."""
 
 import dataclasses
-import importlib.metadata
 import itertools
 import os
 import re
@@ -15,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 from stackgan_jax.data import images
 from stackgan_jax.pretrained import loading
 from stackgan_jax.pretrained.model import Model
+from stackgan_jax.pretrained.pictures import provenance
 from stackgan_jax.runtime import files, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler, final_images, interpolation
@@ -104,10 +104,13 @@ def write(source: str | Path, request: Request, output: str | Path) -> None:
         _make(folder)
         for row in rows:
             for name, seed, picture in zip(row.names, row.seeds, row.pictures, strict=True):
-                save(folder / f"{name}.png", picture, _recipe(sampler, request, row.title, seed))
-    whole = _recipe(
-        sampler, request, "\n".join(row.title for row in rows), _seeds_in_words(request)
-    )
+                save(
+                    folder / f"{name}.png",
+                    picture,
+                    provenance(sampler, row.title, seed, request.truncation),
+                )
+    titles = "\n".join(row.title for row in rows)
+    whole = provenance(sampler, titles, _seeds_in_words(request), request.truncation)
     save(page, images.captioned_grid([r.pictures for r in rows], [r.title for r in rows]), whole)
     each = ", and each picture beside it" if folder else ""
     print(
@@ -202,19 +205,6 @@ def _ways(
             [f"way{i + 1}_seed{request.seed}_picture{n}" for n in steps],
             [f"{request.seed}, picture {n} of {request.num} on the way" for n in steps],
         )
-
-
-def _recipe(sampler: Sampler, request: Request, caption: str, seed: str) -> dict[str, str]:
-    """What a picture was drawn from, for the text of its PNG."""
-    return {
-        "caption": caption,
-        "seed": seed,
-        "truncation": f"{request.truncation:g}" if request.truncation else "none",
-        "run": str(sampler.directory),
-        "model": f"{sampler.config.name} ({sampler.config.kind})",
-        "step": str(sampler.step),
-        "Software": f"stackgan_jax {importlib.metadata.version('stackgan_jax')}",
-    }
 
 
 def _seeds_in_words(request: Request) -> str:

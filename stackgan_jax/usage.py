@@ -58,6 +58,11 @@ MODES = {
             '--workdir=runs/quickstart --text="a red bird" --text="a blue bird" --interpolate',
         ),
     ),
+    "serve": Mode(
+        "Serves a web page that draws pictures of sentences.",
+        ("workdir", "host", "port"),
+        ("--workdir=runs/quickstart", "--workdir=birds.safetensors --host=0.0.0.0 --port=8000"),
+    ),
     "info": Mode(
         "Says what a run is: data, steps, networks, size, time and last scores.",
         ("workdir",),

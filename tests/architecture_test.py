@@ -21,6 +21,7 @@ ORDER = (
     "report",
     "pretrained",
     "sheets",
+    "web",
     "benchmark",
     "stages",
     "convert",

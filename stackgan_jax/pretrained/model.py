@@ -19,6 +19,8 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import Encoder
 from stackgan_jax.training import gan
 
+MOST_LETTERS = 1000  # of a sentence; the published encoder reads 201
+
 Captions = str | Sequence[str] | np.ndarray
 
 
@@ -145,6 +147,10 @@ class Model:
                 "sentences; give embeddings [n, t] of the encoder that it was trained with."
             )
         captions = [captions] if isinstance(captions, str) else list(captions)
+        if (longest := max(map(len, captions), default=0)) > MOST_LETTERS:
+            raise UserError(
+                f"A sentence has {longest:,} letters; give at most {MOST_LETTERS:,} of one sentence."
+            )
         embeddings = self.encoder.embed(captions)
         self.encoder.require_read(captions)
         return embeddings

@@ -1,5 +1,6 @@
 """Pictures as people use them: PIL images, shown as a grid by Jupyter."""
 
+import importlib.metadata
 import io
 import math
 
@@ -7,6 +8,27 @@ import numpy as np
 from PIL import Image
 
 from stackgan_jax.data import images
+from stackgan_jax.sample import Sampler
+
+
+def provenance(sampler: Sampler, caption: str, seed: str, truncation: float) -> dict[str, str]:
+    """What a picture was drawn from, for the text of its PNG.
+
+    Args:
+        sampler: that drew it.
+        caption: its sentence.
+        seed: of its noise, in words where it takes more than a number.
+        truncation: of its noise, as in `Sampler.noise`.
+    """
+    return {
+        "caption": caption,
+        "seed": seed,
+        "truncation": f"{truncation:g}" if truncation else "none",
+        "run": str(sampler.directory),
+        "model": f"{sampler.config.name} ({sampler.config.kind})",
+        "step": str(sampler.step),
+        "Software": f"stackgan_jax {importlib.metadata.version('stackgan_jax')}",
+    }
 
 
 class Pictures(list[Image.Image]):

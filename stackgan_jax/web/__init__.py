@@ -1,0 +1,1 @@
+"""A web page that draws pictures of sentences: `--mode=serve`."""

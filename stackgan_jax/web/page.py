@@ -1,0 +1,219 @@
+"""The page: a sentence in, pictures out, by Gradio."""
+
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import gradio
+import numpy as np
+from PIL import Image
+
+from stackgan_jax import sample
+from stackgan_jax.data import images
+from stackgan_jax.pretrained.model import Model
+from stackgan_jax.pretrained.pictures import provenance
+from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.web.batching import Batcher
+
+MOST_LETTERS = 300  # of a sentence
+MOST_PICTURES = 8  # of a request
+MOST_WAITING = 64  # requests; more are refused
+AT_ONCE = 16  # requests that may wait for the same call of the networks
+LARGEST_SEED = 2**31 - MOST_PICTURES - 1
+EXAMPLES = 6
+KEPT = 3600  # seconds for which the server keeps a picture that it has shown
+
+# Four pictures side by side where there is room, two on a phone.
+STYLE = """@media (max-width: 640px) {
+    .pictures .grid-container { grid-template-columns: repeat(2, 1fr) !important; }
+}"""
+
+# (picture, its caption) of each stage, as a Gallery takes them.
+Shown = list[tuple[Image.Image, str]]
+
+
+class Page:
+    """Answers the page's requests.
+
+    Args:
+        model: draws; it must have a text encoder.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self._batcher = Batcher(model.sampler)
+
+    def pictures(self, sentence: str, count: int, seed: int, truncation: float) -> Iterator[Shown]:
+        """Draws `count` pictures of a sentence, with the seeds `seed`, `seed` + 1 and so on.
+
+        Yields:
+            The pictures of each stage.
+
+        Raises:
+            UserError: an argument is out of range, or the model can't read the sentence.
+        """
+        _require_range("How many pictures", count, 1, MOST_PICTURES)
+        _require_range("The seed", seed, 0, LARGEST_SEED)
+        _require_range("The truncation", truncation, 0, 1)
+        seeds = range(int(seed), int(seed) + int(count))
+        embeddings = np.repeat(self._embedded(sentence), len(seeds), axis=0)
+        noise = self.model.sampler.noise_of(seeds, truncation)
+        names = [str(seed) for seed in seeds]
+        yield from self._shown(embeddings, noise, sentence, names, truncation)
+
+    def way(
+        self, first: str, last: str, count: int, seed: int, truncation: float
+    ) -> Iterator[Shown]:
+        """Draws `count` pictures on the way from one sentence to another, all with one noise."""
+        _require_range("How many pictures", count, 2, MOST_PICTURES)
+        _require_range("The seed", seed, 0, LARGEST_SEED)
+        _require_range("The truncation", truncation, 0, 1)
+        ends = self._embedded(first), self._embedded(last)
+        embeddings, noise = sample.way(self.model.sampler, *ends, int(count), int(seed), truncation)
+        names = [f"{int(seed)}, picture {i + 1} of {int(count)}" for i in range(int(count))]
+        yield from self._shown(embeddings, noise, f"{first} → {last}", names, truncation)
+
+    def _embedded(self, sentence: str) -> np.ndarray:
+        if not sentence.strip():
+            raise UserError("Write a sentence first.")
+        if len(sentence) > MOST_LETTERS:
+            raise UserError(
+                f"The sentence has {len(sentence):,} letters; {MOST_LETTERS} are the most."
+            )
+        return self.model.embed(sentence)
+
+    def _shown(
+        self,
+        embeddings: np.ndarray,
+        noise: Any,
+        sentence: str,
+        seeds: Sequence[str],
+        truncation: float,
+    ) -> Iterator[Shown]:
+        """Pictures with captions; the recipe of each is written into its file by Gradio."""
+        for arrays in self._batcher.draw(embeddings, noise).values():
+            shown = []
+            for array, seed in zip(images.to_uint8(arrays), seeds, strict=True):
+                picture = Image.fromarray(array)
+                picture.info = provenance(self.model.sampler, sentence, seed, truncation)
+                shown.append((picture, f"seed {seed}"))
+            yield shown
+
+    def blocks(self) -> gradio.Blocks:
+        """The page's parts and what they do."""
+        captions = self.model.captions[:EXAMPLES]
+        with gradio.Blocks(title="StackGAN", delete_cache=(KEPT, KEPT)) as page:
+            gradio.Markdown(f"# StackGAN\n{self._about()}")
+            with gradio.Tab("A sentence"):
+                sentence = _sentence("Sentence", captions[0] if captions else "")
+                with gradio.Row():
+                    count = _number("Pictures", 4, 1, MOST_PICTURES, 1)
+                    seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
+                    truncation = _truncation()
+                draw = gradio.Button("Draw", variant="primary")
+                galleries = self._galleries()
+                if captions:
+                    gradio.Examples([[each] for each in captions], [sentence])
+                self._connect(
+                    [draw.click, sentence.submit],
+                    self.pictures,
+                    [sentence, count, seed, truncation],
+                    galleries,
+                    "draw",
+                )
+            with gradio.Tab("From one sentence to another"):
+                first = _sentence("First sentence", captions[0] if captions else "")
+                last = _sentence("Last sentence", captions[-1] if captions else "")
+                with gradio.Row():
+                    count = _number("Pictures", MOST_PICTURES, 2, MOST_PICTURES, 1)
+                    seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
+                    truncation = _truncation()
+                draw = gradio.Button("Draw", variant="primary")
+                galleries = self._galleries()
+                self._connect(
+                    [draw.click, last.submit],
+                    self.way,
+                    [first, last, count, seed, truncation],
+                    galleries,
+                    "interpolate",
+                )
+        page.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE)
+        return page
+
+    def _about(self) -> str:
+        sizes = " → ".join(f"{size}×{size}" for size in self.model.sizes)
+        return (
+            f"Pictures of sentences by {self.model.configs[-1].name}, {sizes} pixels, trained for "
+            f"{self.model.sampler.step:,} steps. Another seed is another picture of the same "
+            "sentence. Each picture's file holds the sentence and the seed that it was drawn from."
+        )
+
+    def _galleries(self) -> list[gradio.Gallery]:
+        """One for each stage, beside each other where there is room."""
+        with gradio.Row():
+            return [
+                gradio.Gallery(
+                    label=f"Stage {number}: {size}×{size}",
+                    columns=4,
+                    height="auto",
+                    elem_classes="pictures",
+                    buttons=["download", "download_all", "fullscreen"],
+                    format="png",
+                    interactive=False,
+                    object_fit="contain",
+                )
+                for number, size in enumerate(self.model.sizes, start=1)
+            ]
+
+    def _connect(
+        self,
+        events: Sequence[Callable[..., Any]],
+        answer: Callable[..., Iterator[Shown]],
+        inputs: Sequence[gradio.Component],
+        galleries: Sequence[gradio.Gallery],
+        name: str,
+    ) -> None:
+        """Each event draws into the galleries; one is also the endpoint `name` for programs."""
+        for event in events:
+            event(
+                _answered(answer),
+                list(inputs),
+                list(galleries),
+                api_name=name if event is events[0] else None,
+            )
+
+
+def _answered(answer: Callable[..., Iterator[Shown]]) -> Callable[..., Any]:
+    """`answer`, whose errors the page shows as sentences; a single gallery takes no list of one."""
+
+    @functools.wraps(answer)
+    def said(*inputs: Any) -> Any:
+        try:
+            galleries = list(answer(*inputs))
+        except UserError as error:
+            raise gradio.Error(str(error), print_exception=False) from error
+        return galleries if len(galleries) > 1 else galleries[0]
+
+    return said
+
+
+def _sentence(label: str, value: str) -> gradio.Textbox:
+    return gradio.Textbox(
+        value, label=label, placeholder="a small red bird with black wings", max_length=MOST_LETTERS
+    )
+
+
+def _number(label: str, value: float, least: float, most: float, step: float) -> gradio.Slider:
+    return gradio.Slider(least, most, value, step=step, label=label)
+
+
+def _truncation() -> gradio.Slider:
+    slider = _number("Truncation", 0, 0, 1, 0.05)
+    slider.info = "Less is more typical; 0 is for none."
+    return slider
+
+
+def _require_range(what: str, value: Any, least: float, most: float) -> None:
+    """Raises UserError unless a number is in its range; programs may send anything."""
+    if not isinstance(value, int | float) or not least <= value <= most:
+        raise UserError(f"{what} is {value!r}; give {least:,} to {most:,}.")

@@ -1,0 +1,74 @@
+"""Serves the page until Ctrl-C."""
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+from stackgan_jax.pretrained import loading
+from stackgan_jax.runtime.errors import UserError
+
+
+def serve(source: str | Path, host: str, port: int) -> None:
+    """Serves the page of a model until Ctrl-C.
+
+    Args:
+        source: a model, as `stackgan_jax.load` takes it.
+        host: address of this machine to listen at; "127.0.0.1" is for this machine alone, "0.0.0.0"
+            for everyone who can reach it.
+        port: to listen at.
+
+    Raises:
+        UserError: Gradio is missing, the address can't be used, or the model can't read sentences.
+    """
+    # Before it is imported: it asks a server for its newest version, and reports usage.
+    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    try:
+        import gradio
+    except ImportError as error:
+        raise UserError(
+            f"The page needs Gradio ({error}); install it with pip install -e '.[web]'."
+        ) from error
+    from stackgan_jax.web import page
+
+    _require_free(host, port)
+    model = loading.load(source)
+    answers = page.Page(model)
+    # What must be compiled is compiled before the first visitor comes.
+    captions = model.captions or ["a bird"]
+    list(answers.pictures(captions[0], 1, 0, 0.0))
+    blocks = answers.blocks()
+    try:
+        _, address, _ = blocks.launch(
+            server_name=host,
+            server_port=port,
+            prevent_thread_lock=True,
+            quiet=True,
+            css=page.STYLE,
+            theme=gradio.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),
+        )
+    except OSError as error:
+        raise UserError(_used(host, port, error)) from error
+    print(f"{model}\nThe page is at {address} until Ctrl-C.", flush=True)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("\nThe page is closed.", flush=True)
+    finally:
+        blocks.close(verbose=False)
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raises UserError if this machine can't listen at the address, before anything is loaded."""
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise UserError(_used(host, port, error)) from error
+
+
+def _used(host: str, port: int, error: OSError) -> str:
+    return (
+        f"--host={host} --port={port} can't be listened at ({error.strerror or error}); choose "
+        f"another port, for example --port={port + 1 if port < 65535 else 7860}."
+    )
