@@ -148,9 +148,7 @@ class Model:
             )
         captions = [captions] if isinstance(captions, str) else list(captions)
         if (longest := max(map(len, captions), default=0)) > MOST_LETTERS:
-            raise UserError(
-                f"A sentence has {longest:,} letters; give at most {MOST_LETTERS:,} of one sentence."
-            )
+            raise UserError(f"A sentence has {longest:,} letters; give at most {MOST_LETTERS:,}.")
         embeddings = self.encoder.embed(captions)
         self.encoder.require_read(captions)
         return embeddings

@@ -16,5 +16,5 @@ def test_without_gradio_the_sentence_says_how_to_install_it(runs, monkeypatch):
 
 def test_an_address_of_another_machine_is_refused(runs):
     pytest.importorskip("gradio")
-    with pytest.raises(UserError, match="--host=192.0.2.1 --port=7860 can't be listened at"):
+    with pytest.raises(UserError, match=r"--host=192\.0\.2\.1 --port=7860 can't be listened at"):
         server.serve(runs / "stage1", "192.0.2.1", 7860)
