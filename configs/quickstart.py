@@ -56,9 +56,6 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
     if dataset == "synthetic_birds":
         data.builder_config = "quickstart"  # every bird looks to the right
         text_encoder.joint.flip = stage1.training.flip = stage2.training.flip = False
-        for stage in (stage1, stage2):
-            if recipe == "modern":  # Their captions name shades that other colours would hide.
-                stage.training.augmentation = "translation_cutout"
     elif recipe == "published":
         photographs(text_encoder, stage1)
     return ConfigDict(

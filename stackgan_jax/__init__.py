@@ -1,7 +1,7 @@
 """StackGAN: text to photo-realistic image synthesis in two stages, in JAX and Flax.
 
 import stackgan_jax
-model = stackgan_jax.load("runs/quickstart")
+model = stackgan_jax.load()  # the built-in model; or load("runs/quickstart")
 model("a small red bird with black wings", n=8, seed=0)
 """
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["UserError", "load"]
 
 
-def load(source: str | os.PathLike[str], step: int | None = None) -> Model:
+def load(source: str | os.PathLike[str] | None = None, step: int | None = None) -> Model:
     """Opens a trained model, ready to draw.
 
     Args:
         source: the folder of a run (of a quickstart, its last stage is taken), a file that
             `Model.save` wrote, a folder that `Model.save_hub` wrote, or "hf://owner/name" for such
-            a folder on the Hugging Face hub.
+            a folder on the Hugging Face hub; None for the built-in model, which draws small birds.
         step: of a run's checkpoint; by default the best by `config.keep.best`, or the newest.
 
     Raises:

@@ -35,8 +35,9 @@ MODE = flags.DEFINE_enum("mode", "train", list(usage.MODES), "What to do.")
 WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
-    "The run's folder; train: runs/<config name> by default; evaluate: give several to compare "
-    "runs.",
+    "The run's folder; train: runs/<config name> by default; sample: a model's file as well, the "
+    "built-in model by default; serve: likewise; export: likewise; evaluate: give several to "
+    "compare runs.",
 )
 TEXT = flags.DEFINE_multi_string("text", None, "sample: a caption; may be given several times.")
 NUM = flags.DEFINE_integer(
@@ -60,7 +61,8 @@ OUTPUT = flags.DEFINE_string(
     None,
     "The file to write, or its folder. sample: samples.png by default, or .jpg, .webp …; a folder, "
     "with a slash at its end, gets each picture in a file of its own as well; "
-    "evaluate: metrics.json for two folders, comparison.html for several runs.",
+    "export: a name after the model by default; evaluate: metrics.json for two folders, "
+    "comparison.html for several runs.",
 )
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num images between each --text and the next."
@@ -72,6 +74,19 @@ TRUNCATION = flags.DEFINE_float(
     "less different ones, 0 is for no cut.",
     lower_bound=0.0,
     upper_bound=2.0,
+)
+FORMAT = flags.DEFINE_enum(
+    "format",
+    "safetensors",
+    ["safetensors", "hub", "stablehlo"],
+    "export: one file of weights for this program, a folder for a model hub, or a program that "
+    "draws with JAX alone.",
+)
+DTYPE = flags.DEFINE_enum(
+    "dtype",
+    "float32",
+    ["float32", "bfloat16"],
+    "export: of the stored weights of safetensors and hub; bfloat16 is half the size.",
 )
 IMAGES = flags.DEFINE_string("images", None, "evaluate: a folder of images from any model.")
 REFERENCE = flags.DEFINE_string(
@@ -118,6 +133,7 @@ def run() -> None:
         "prepare": prepare,
         "sample": sample,
         "serve": serve,
+        "export": export,
         "info": info,
         "report": report,
         "evaluate": evaluate,
@@ -183,14 +199,21 @@ def sample() -> None:
         truncation=TRUNCATION.value,
         embeddings_file=EMBEDDINGS.value,
     )
-    sheets.write(_one_given_workdir(), request, OUTPUT.value or sheets.PAGE)
+    sheets.write(_model(), request, OUTPUT.value or sheets.PAGE)
 
 
 def serve() -> None:
     """Serves a web page that draws by the model in --workdir."""
     from stackgan_jax.web import server
 
-    server.serve(_one_given_workdir(), HOST.value, PORT.value)
+    server.serve(_model(), HOST.value, PORT.value)
+
+
+def export() -> None:
+    """Writes the model in --workdir as a file for others."""
+    from stackgan_jax.pretrained import exports
+
+    exports.write(_model(), FORMAT.value, OUTPUT.value, DTYPE.value)
 
 
 def info() -> None:
@@ -284,6 +307,11 @@ def _require_config(sentence: str) -> ConfigDict:
         raise UserError(sentence)
     config_ranges.require(CONFIG.value)
     return CONFIG.value
+
+
+def _model() -> str | None:
+    """The model of --workdir; None, the built-in one, without it."""
+    return _one_given_workdir() if WORKDIR.value else None
 
 
 def _one_workdir() -> Path:

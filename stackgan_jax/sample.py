@@ -129,11 +129,11 @@ class Sampler:
 
     def require_fit(self) -> None:
         """Raises flax.errors.FlaxError or KeyError unless the weights are the networks' own."""
-        one = np.zeros((1, self._width), np.float32)
+        one = np.zeros((1, self.width), np.float32)
         jax.eval_shape(self.game.generate, self.state, one, self.noise(1, 0))
 
     @property
-    def _width(self) -> int:
+    def width(self) -> int:
         """Numbers of an embedding."""
         return self.state.ema["params"]["conditioning"]["dense"]["kernel"].shape[0]
 
@@ -154,7 +154,7 @@ class Sampler:
         more = (f"epsilons[{i}]" for i in range(len(EPSILONS), len(noise.epsilons)))
         names = ("embedding", "z", *EPSILONS[: len(noise.epsilons)], *more)
         shapes = [
-            (len(embedding), self._width),
+            (len(embedding), self.width),
             *(each.shape for each in jax.tree.leaves(expected)),
         ]
         arrays = (embedding, *jax.tree.leaves(noise))

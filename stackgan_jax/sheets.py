@@ -80,11 +80,11 @@ class Row:
     seeds: Sequence[str]
 
 
-def write(source: str | Path, request: Request, output: str | Path) -> None:
+def write(source: str | Path | None, request: Request, output: str | Path) -> None:
     """Draws what is asked for and writes a page of it: a row for each caption.
 
     Args:
-        source: a model, as `stackgan_jax.load` takes it.
+        source: a model, as `stackgan_jax.load` takes it; None for the built-in one.
         request: what to draw.
         output: the file, whose name ends in one of FORMATS. A folder gets PAGE and each picture in
             a file of its own; it is made if the name ends in a slash.

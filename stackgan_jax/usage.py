@@ -54,6 +54,7 @@ MODES = {
             *("embeddings", "output"),
         ),
         (
+            '--text="a small red bird with black wings" --output=birds.png',
             '--workdir=runs/quickstart --text="a small red bird" --seeds=0-7 --output=birds/',
             '--workdir=runs/quickstart --text="a red bird" --text="a blue bird" --interpolate',
         ),
@@ -61,7 +62,15 @@ MODES = {
     "serve": Mode(
         "Serves a web page that draws pictures of sentences.",
         ("workdir", "host", "port"),
-        ("--workdir=runs/quickstart", "--workdir=birds.safetensors --host=0.0.0.0 --port=8000"),
+        ("", "--workdir=runs/quickstart", "--workdir=birds.safetensors --host=0.0.0.0 --port=8000"),
+    ),
+    "export": Mode(
+        "Writes a model as a file for others.",
+        ("workdir", "format", "dtype", "output"),
+        (
+            "--workdir=runs/quickstart --output=birds.safetensors",
+            "--workdir=runs/quickstart --format=stablehlo --output=birds.stablehlo",
+        ),
     ),
     "info": Mode(
         "Says what a run is: data, steps, networks, size, time and last scores.",
@@ -140,7 +149,7 @@ def _overview() -> str:
 
 
 def _commands(mode: str) -> list[str]:
-    return [f"  stackgan-jax {mode} {example}" for example in MODES[mode].examples]
+    return [f"  stackgan-jax {mode} {example}".rstrip() for example in MODES[mode].examples]
 
 
 def _option(mode: str, name: str) -> list[str]:

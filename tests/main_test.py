@@ -44,7 +44,8 @@ def test_the_help_of_a_mode_shows_its_options_and_examples():
     for mode in usage.MODES:
         done = command(f"--mode={mode}", "--help")
         assert done.returncode == 0 and not done.stderr
-        assert done.stdout.count(f"  stackgan-jax {mode} --") == 2
+        examples = [f"  stackgan-jax {mode} {each}" for each in usage.MODES[mode].examples]
+        assert examples and all(each.rstrip() in done.stdout for each in examples)
         shown[mode] = set(re.findall(r"^  --(\w+)", done.stdout, re.MULTILINE))
         assert shown[mode] == set(usage.MODES[mode].options)
     assert "text" in shown["sample"] and "text" not in shown["train"]
@@ -74,7 +75,7 @@ def test_the_mode_may_be_the_first_word(tmp_path):
         ([f"--config={CONFIGS}/stage1.py", "--config.colour=red"], "colour"),
         ([f"--config={CONFIGS}/stage1.py", "--config.steps=many"], "many"),
         (["--colour=red"], "colour"),
-        (["--mode=paint"], "train|prepare|sample|info|report|evaluate>."),
+        (["--mode=paint"], "train|prepare|sample|serve|export|info|report|evaluate>."),
         (["--mode=smple"], "did you mean sample?"),
         (["--txt=a bird"], "did you mean --text?"),
         (["--mode=sample", "--outptu", "a.png"], "did you mean --output?"),
@@ -84,7 +85,7 @@ def test_the_mode_may_be_the_first_word(tmp_path):
         ([STAGE1, "--process_id=1"], "--coordinator and --num_processes missing"),
         ([STAGE1, *SEVERAL, "--process_id=2"], "--process_id=2 is none of 2 processes"),
         ([STAGE1, *SEVERAL, "--process_id=1", "--coordinator=host"], "--coordinator=host has no"),
-        (["--mode=sample"], "needs --workdir"),
+        (["--mode=sample"], "needs a caption"),
         (["--mode=sample", "--workdir=none", "--text=a bird"], "There is no run in none"),
         (["--mode=report", "--workdir=none"], "There is no run in none"),
         (["--mode=evaluate"], "needs --workdir"),

@@ -36,12 +36,35 @@ def wheel(tmp_path_factory):
     return built
 
 
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel, installed in a folder."""
+    folder = tmp_path_factory.mktemp("installed")
+    options = ("--quiet", "--no-deps", f"--target={folder}")
+    status, output = run(sys.executable, "-m", "pip", "install", *options, str(wheel))
+    assert status == 0, output
+    return folder
+
+
 @pytest.mark.slow
-def test_the_wheel_contains_every_module_and_config(wheel):
+def test_the_wheel_contains_every_module_config_template_and_the_built_in_model(wheel):
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / "stackgan_jax").rglob("*.py")}
     configs = {f"stackgan_jax/configs/{file.name}" for file in (ROOT / "configs").glob("*.py")}
+    others = {
+        str(file.relative_to(ROOT))
+        for folder in ("report/templates", "pretrained/templates", "pretrained/builtin")
+        for file in (ROOT / "stackgan_jax" / folder).iterdir()
+    }
     contained = {name for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
-    assert contained == modules | configs
+    assert contained == modules | configs | others
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_draws_by_its_built_in_model(installed, tmp_path):
+    options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(installed)}}
+    arguments = ("--mode=sample", "--text=a red bird", "--output=birds.png")
+    status, output = run(sys.executable, "-m", "stackgan_jax.main", *arguments, **options)
+    assert status == 0 and (tmp_path / "birds.png").stat().st_size, output
 
 
 @pytest.mark.slow
@@ -56,13 +79,8 @@ def test_the_wheel_contains_every_module_and_config(wheel):
     ],
 )
 def test_an_installed_wheel_finds_its_configs_in_an_empty_folder(
-    arguments, sentence, wheel, tmp_path_factory, tmp_path
+    arguments, sentence, installed, tmp_path
 ):
-    installed = tmp_path_factory.getbasetemp() / "installed"
-    if not installed.exists():
-        options = ("--quiet", "--no-deps", f"--target={installed}")
-        status, output = run(sys.executable, "-m", "pip", "install", *options, str(wheel))
-        assert status == 0, output
     options = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(installed)}}
     _, output = run(
         sys.executable, "-c", "import stackgan_jax; print(stackgan_jax.__file__)", **options

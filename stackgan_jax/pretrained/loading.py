@@ -17,13 +17,14 @@ from stackgan_jax.runtime import compilation, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.game import prior_configs
 
+BUILTIN = Path(__file__).parent / "builtin"  # a hub's folder: launch/builtin_model.sh makes it
 EXAMPLES = 64  # captions that a model keeps
 
 
-def load(source: str | os.PathLike[str], step: int | None = None) -> Model:
+def load(source: str | os.PathLike[str] | None = None, step: int | None = None) -> Model:
     """Opens a model; see `stackgan_jax.load`."""
     compilation.keep_compiled()
-    name = os.fspath(source)
+    name = os.fspath(BUILTIN if source is None else source)
     if not name.strip():
         raise UserError("There is no model to load; name a run's folder or a .safetensors file.")
     place = hub.download(name) if name.startswith(hub.PREFIX) else paths.folder(name)
@@ -65,13 +66,19 @@ def _test_captions(config: ConfigDict, size: int) -> tuple[str, ...]:
 
 
 def _facts(directory: Path, config: ConfigDict, step: int) -> dict[str, Any]:
-    """Where a run's model comes from; everything can be written as JSON."""
+    """Where a run's model comes from; everything can be written as JSON.
+
+    Scores call the run by its name alone, not by its place on this machine.
+    """
     data = directory / DATA
-    evaluations = records.read(directory / records.FILE)
+    evaluations = [
+        each.as_json() for each in records.read(directory / records.FILE) if each.step == step
+    ]
+    place = json.dumps(f"{directory.parent}{os.sep}")[1:-1]
     return {
         "recipe": config.get("recipe", "published"),
         "steps": config.steps,
         "batch_size": config.batch_size,
         "data": run_files.read(data) if run_files.exists(data) else {},
-        "evaluations": [each.as_json() for each in evaluations if each.step == step],
+        "evaluations": json.loads(json.dumps(evaluations).replace(place, "")),
     }

@@ -216,6 +216,22 @@ class Model:
 
         return hub.write(self, Path(folder), dtype, license)
 
+    def export(self, path: str | os.PathLike[str]) -> Path:
+        """Writes the model as a StableHLO program that draws with JAX alone; see docs/export.md.
+
+        Args:
+            path: of the program; a JSON file beside it says how to call it.
+
+        Returns:
+            The path.
+
+        Raises:
+            UserError: a file can't be written.
+        """
+        from stackgan_jax.pretrained import program
+
+        return program.write(self, Path(path))
+
     def _drawn(
         self,
         embeddings: np.ndarray,

@@ -39,7 +39,10 @@ def write(model: Model, path: Path, dtype: str = "float32") -> Path:
     encoder = {}
     if model.encoder is not None:
         encoder = model.encoder.description()
-        arrays |= {f"text_encoder/{n}": np.asarray(a) for n, a in model.encoder.arrays().items()}
+        arrays |= {
+            f"text_encoder/{n}": _stored(n, np.asarray(a), DTYPES[dtype])
+            for n, a in model.encoder.arrays().items()
+        }
     content = {
         "configs": [_without_folders(config) for config in model.configs],
         "step": model.sampler.step,
@@ -52,7 +55,8 @@ def write(model: Model, path: Path, dtype: str = "float32") -> Path:
         "version": str(VERSION),
         "content": json.dumps(content, ensure_ascii=False),
     }
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    # NumPy makes a single number an array of one; the reshape makes it a number again.
+    arrays = {n: np.ascontiguousarray(array).reshape(array.shape) for n, array in arrays.items()}
     header["sha256"] = _digest(header, arrays)
     try:
         with files.replacing(path) as partial:
@@ -86,6 +90,15 @@ def read(path: Path) -> Model:
         )
     except (KeyError, TypeError, ValueError, AttributeError, FlaxError) as error:
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
+
+
+def _stored(name: str, array: np.ndarray, dtype: Any) -> np.ndarray:
+    """An array of the encoder: its weights in the file's type, the rest as it is."""
+    return array.astype(dtype) if name.startswith("weights/") and _is_float(array) else array
+
+
+def _is_float(array: np.ndarray) -> bool:
+    return array.dtype in (np.float32, jnp.bfloat16)
 
 
 def _weights(model: Model) -> dict[str, np.ndarray]:
@@ -161,5 +174,9 @@ def _sampler(
 def _encoder(description: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     if not description:
         return None
-    own = {n.removeprefix("text_encoder/"): a for n, a in arrays.items() if "encoder/" in n}
+    own = {
+        name.removeprefix("text_encoder/"): array.astype(np.float32) if _is_float(array) else array
+        for name, array in arrays.items()
+        if name.startswith("text_encoder/")
+    }
     return text.kind(description["encoder"], "this model").restored(description, own)

@@ -138,6 +138,8 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         }
     )
     config.captions_per_image = 1
+    # Captions of drawn birds name shades, which changed colours would hide.
+    augmentation = "" if config.dataset == "synthetic_birds" else "colour_"
     config.training.update(
         adversarial="hinge",
         mismatch="other_class_image",
@@ -149,7 +151,7 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         beta2=0.99,
         halve_every=0,
         ema_images=20_000,
-        augmentation="colour_translation_cutout",
+        augmentation=f"{augmentation}translation_cutout",
     )
 
 

@@ -9,11 +9,11 @@ from stackgan_jax.pretrained import loading
 from stackgan_jax.runtime.errors import UserError
 
 
-def serve(source: str | Path, host: str, port: int) -> None:
+def serve(source: str | Path | None, host: str, port: int) -> None:
     """Serves the page of a model until Ctrl-C.
 
     Args:
-        source: a model, as `stackgan_jax.load` takes it.
+        source: a model, as `stackgan_jax.load` takes it; None for the built-in one.
         host: address of this machine to listen at; "127.0.0.1" is for this machine alone, "0.0.0.0"
             for everyone who can reach it.
         port: to listen at.

@@ -51,7 +51,7 @@ def test_a_file_of_a_file_is_the_same(saved, tmp_path):
 
 def test_half_the_size_draws_nearly_the_same(model, saved, tmp_path):
     small = model.save(tmp_path / "small.safetensors", dtype="bfloat16")
-    assert small.stat().st_size < 0.8 * saved.stat().st_size
+    assert small.stat().st_size < 0.7 * saved.stat().st_size
     difference = np.abs(np.int32(pictures(stackgan_jax.load(small))) - pictures(model))
     assert 0 < difference.mean() < 3
 

@@ -1,0 +1,53 @@
+"""`--mode=export`: a model as a file or a folder for others."""
+
+from pathlib import Path
+
+from stackgan_jax.pretrained import loading, program
+from stackgan_jax.runtime import paths
+from stackgan_jax.runtime.errors import UserError
+
+SUFFIXES = {"safetensors": ".safetensors", "hub": "", "stablehlo": program.SUFFIX}
+
+
+def write(source: str | Path | None, format: str, output: str | None, dtype: str) -> None:
+    """Writes a model, and prints what was written.
+
+    Args:
+        source: a model, as `stackgan_jax.load` takes it; None for the built-in one.
+        format: a name in SUFFIXES.
+        output: the file, or the hub's folder; by default the model's name with the suffix, in the
+            working folder.
+        dtype: of the stored weights: "float32" or "bfloat16".
+
+    Raises:
+        UserError: there is no model, the name doesn't fit the format, or can't be written to.
+    """
+    suffix = SUFFIXES[format]
+    if output is not None and suffix and Path(output).suffix != suffix:
+        raise UserError(
+            f"--output={output} does not end in {suffix}, which --format={format} writes; give "
+            f"--output={Path(output).with_suffix(suffix)}, or another --format: "
+            f"{', '.join(SUFFIXES)}."
+        )
+    if format == "stablehlo" and dtype != "float32":
+        raise UserError("--format=stablehlo keeps the weights in float32; leave --dtype out.")
+    given = _checked(output, suffix) if output else None
+    model = loading.load(source)
+    path = given or Path(f"{model.configs[-1].name}{suffix}").absolute()
+    if format == "stablehlo":
+        program.write(model, path)
+    elif format == "hub":
+        model.save_hub(path, dtype)
+    else:
+        model.save(path, dtype)
+    sizes = (file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
+    beside = f", described in {path.with_suffix('.json')}" if format == "stablehlo" else ""
+    print(f"{model}\nWritten to {path}{beside}: {sum(sizes) / 1e6:.1f} MB.")
+
+
+def _checked(output: str, suffix: str) -> Path:
+    """The path of --output, which can be written to; a hub's folder is checked when it is made."""
+    if not suffix:
+        paths.require_local(output, "--output")
+        return Path(output).expanduser().absolute()
+    return paths.output_file(output, "--output", f"model{suffix}")
