@@ -36,8 +36,8 @@ WORKDIR = flags.DEFINE_multi_string(
     "workdir",
     None,
     "The run's folder; train: runs/<config name> by default; sample: a model's file as well, the "
-    "built-in model by default; serve: likewise; export: likewise; evaluate: give several to "
-    "compare runs.",
+    "built-in model by default; serve: likewise; export: likewise; info: likewise; "
+    "evaluate: give several to compare runs.",
 )
 TEXT = flags.DEFINE_multi_string("text", None, "sample: a caption; may be given several times.")
 NUM = flags.DEFINE_integer(
@@ -217,10 +217,12 @@ def export() -> None:
 
 
 def info() -> None:
-    """Prints what the run in --workdir is."""
+    """Prints what the run or the model's file in --workdir is."""
+    from stackgan_jax.pretrained import loading, summary
     from stackgan_jax.report import info
 
-    print(info.describe(_one_workdir()))
+    place, is_file = loading.find(_model())
+    print(summary.describe(place) if is_file else info.describe(place))
 
 
 def report() -> None:

@@ -73,9 +73,9 @@ MODES = {
         ),
     ),
     "info": Mode(
-        "Says what a run is: data, steps, networks, size, time and last scores.",
+        "Says what a run or a model's file is: data, steps, networks, size, last scores.",
         ("workdir",),
-        ("--workdir=runs/quickstart", "--workdir=runs/quickstart/stage2"),
+        ("--workdir=runs/quickstart", "--workdir=birds.safetensors"),
     ),
     "report": Mode(
         "Writes the page of a run: pictures, curves and what they were made with.",

@@ -1,5 +1,6 @@
 """The command line: it starts quickly, finds its configs, and reports bad input in one sentence."""
 
+import os
 import re
 import subprocess
 import sys
@@ -57,6 +58,17 @@ def test_the_help_of_a_mode_shows_its_options_and_examples():
         )
     )
     assert every - {"mode"} <= set().union(*shown.values())
+
+
+def test_a_model_file_is_described_and_nobody_need_read_it_to_the_end():
+    done = command("info")
+    assert "a model of stage1" in done.stdout and "char_cnn_rnn" in done.stdout
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = [sys.executable, "-m", "stackgan_jax.main", "info"]
+    done = subprocess.run(program, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert done.returncode == 141 and not done.stderr
 
 
 def test_the_mode_may_be_the_first_word(tmp_path):

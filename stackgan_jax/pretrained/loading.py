@@ -24,16 +24,29 @@ EXAMPLES = 64  # captions that a model keeps
 def load(source: str | os.PathLike[str] | None = None, step: int | None = None) -> Model:
     """Opens a model; see `stackgan_jax.load`."""
     compilation.keep_compiled()
+    place, is_file = find(source)
+    if not is_file:
+        return of_run(place, step)
+    if step is not None:
+        raise UserError(f"{source} holds one step only; leave step out, or load a run.")
+    return model_file.read(place)
+
+
+def find(source: str | os.PathLike[str] | None) -> tuple[Path, bool]:
+    """Returns the place of a model, and whether it is a model's file, not a run's folder.
+
+    Args:
+        source: as `stackgan_jax.load` takes it.
+
+    Raises:
+        UserError: it names nothing, or can't be downloaded.
+    """
     name = os.fspath(BUILTIN if source is None else source)
     if not name.strip():
         raise UserError("There is no model to load; name a run's folder or a .safetensors file.")
     place = hub.download(name) if name.startswith(hub.PREFIX) else paths.folder(name)
     file = place / hub.WEIGHTS if (place / hub.WEIGHTS).is_file() else place
-    if not file.is_file():
-        return of_run(place, step)
-    if step is not None:
-        raise UserError(f"{name} holds one step only; leave step out, or load a run.")
-    return model_file.read(file)
+    return file, file.is_file()
 
 
 def of_run(workdir: Path, step: int | None = None) -> Model:

@@ -12,6 +12,7 @@ from stackgan_jax.runtime import command_line, configuration, disk
 from stackgan_jax.runtime.errors import Stopped, UserError
 
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
+PIPE_CLOSED = 141  # and after SIGPIPE
 
 
 def quiet_tensorflow() -> None:
@@ -71,14 +72,16 @@ def run(program: Callable[[], None]) -> None:
     Log messages below warnings are hidden, unless --verbosity is given.
 
     Raises:
-        SystemExit: with status 1 after a UserError or on a full disk, 130 after Ctrl-C, and 128
-            plus the signal's number after a signal at which training was saved and stopped.
+        SystemExit: with status 1 after a UserError or on a full disk, 130 after Ctrl-C, 141 when
+            nobody reads the output any more, and 128 plus the signal's number after a signal at
+            which training was saved and stopped.
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax logs every part of every save at INFO.
     disk.silence_libraries()
     try:
         program()
+        sys.stdout.flush()
     except UserError as error:
         print_error(error)
         sys.exit(1)
@@ -90,6 +93,9 @@ def run(program: Callable[[], None]) -> None:
             file=sys.stderr,
         )
         sys.exit(INTERRUPTED)
+    except BrokenPipeError:  # Who read the output has read enough: info | head.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)
     except Stopped as stopped:
         print(stopped, flush=True)
         sys.exit(stopped.exit_status)
