@@ -65,7 +65,7 @@ def test_a_way_between_sentences_starts_and_ends_with_them(model):
     [
         (lambda m: m(""), "empty"),
         (lambda m: m([]), "no caption"),
-        (lambda m: m("красная птица"), "can read no character"),
+        (lambda m: m("красная птица"), "can read nothing"),
         (lambda m: m("a bird " * 200), "has 1,400 letters"),
         (lambda m: m(RED, n=0), "n is 0"),
         (lambda m: m.draw(RED, stage=3), "stage is 3; this model has 1 to 2"),

@@ -60,4 +60,4 @@ def test_memory_and_descriptors_of_a_long_training_stay_flat(
     half = len(descriptors) // 2
     assert np.median(descriptors[half:]) <= np.median(descriptors[:half]) + 5
     saves = (1 - WARM) * int(re.search(r"[\d,]+", last)[0].replace(",", "")) / SAVE_EVERY
-    assert growth < 10 + UNFREED * saves
+    assert growth < 30 + UNFREED * saves

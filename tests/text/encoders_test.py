@@ -75,6 +75,13 @@ def test_a_bag_of_words_reads_any_text(caption):
     assert tokens.shape == (1, trained.WORDS) and tokens.max() <= 2
 
 
+def test_a_bag_of_words_refuses_a_caption_without_a_known_word():
+    encoder = trained.BagOfWordsEncoder.create(["bird", "red"], 4)
+    encoder.require_read(["a RED thing"])
+    with pytest.raises(UserError, match=r"nothing of 1 of the 2 captions.*'a cat'.*trained with"):
+        encoder.require_read(["a bird", "a cat"])
+
+
 def test_a_saved_bag_of_words_loads_unchanged(tmp_path):
     encoder = bag().normalised_by(FLAT)
     loaded = text.load_encoder(text.save_encoder(encoder, tmp_path / "encoder"))

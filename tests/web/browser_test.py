@@ -92,4 +92,4 @@ def test_a_downloaded_picture_holds_its_sentence_and_seed(browser, page, downloa
 def test_what_cannot_be_drawn_is_said_on_the_page(page):
     write(page("textarea")[0], "птица")
     page("button.primary")[0].click()
-    wait(lambda: any("can read no character" in each.text for each in page(".toast-body")))
+    wait(lambda: any("can read nothing" in each.text for each in page(".toast-body")))

@@ -53,7 +53,7 @@ def test_draws_the_way_between_two_sentences(client):
         ((RED, 9, 0, 0), "8"),
         ((RED, 2, -1, 0), "0"),
         ((RED, 2, 0, 1.5), "1"),
-        (("птица", 2, 0, 0), "can read no character"),
+        (("птица", 2, 0, 0), "can read nothing"),
     ],
 )
 def test_a_request_that_cannot_be_drawn_is_refused_in_a_sentence(client, inputs, sentence):

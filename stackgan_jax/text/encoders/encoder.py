@@ -62,6 +62,7 @@ class Encoder:
 
     name: ClassVar[str]
     trainable: ClassVar[bool] = False
+    reads: ClassVar[str] = "words that it knows"  # what a caption must be written in
     width: int
     shift: np.ndarray
     scale: float
@@ -125,7 +126,7 @@ class Encoder:
         return dataclasses.replace(self, shift=shift, scale=1 / (unit or 1.0))
 
     def unread(self, captions: Sequence[str]) -> list[str]:
-        """Returns the captions of which the encoder reads nothing: those in another alphabet."""
+        """Returns the captions of which the encoder reads nothing, as another alphabet's."""
         return []
 
     def require_read(self, captions: Sequence[str], allowed: float = 0.0) -> None:
@@ -138,10 +139,10 @@ class Encoder:
         blank = self.unread(captions)
         if len(blank) > allowed * len(captions):
             raise UserError(
-                f"The text encoder {self.name} can read no character of {len(blank):,} of the "
-                f"{len(captions):,} captions, the first is {blank[0]!r}; write them in its "
-                "alphabet, or train another encoder: --config.encoder=sentence_transformer, "
-                "bag_of_words or precomputed."
+                f"The text encoder {self.name} can read nothing of {len(blank):,} of the "
+                f"{len(captions):,} captions, the first is {blank[0]!r}; write them in "
+                f"{self.reads}, or train another encoder: --config.encoder=sentence_transformer, "
+                "precomputed, char_cnn_rnn or bag_of_words."
             )
 
     @property

@@ -81,6 +81,7 @@ class CharCnnRnnEncoder(TrainedEncoder):
     """The character-level encoder, trained here or imported from published weights."""
 
     name: ClassVar[str] = "char_cnn_rnn"
+    reads: ClassVar[str] = "letters of its alphabet, a-z"
 
     @classmethod
     def create(cls, module: CharCnnRnn, params: Any) -> "CharCnnRnnEncoder":
@@ -140,6 +141,7 @@ class BagOfWordsEncoder(TrainedEncoder):
     """
 
     name: ClassVar[str] = "bag_of_words"
+    reads: ClassVar[str] = "words of the captions that it was trained with"
     vocabulary: Mapping[str, int]
 
     @classmethod
@@ -176,6 +178,12 @@ class BagOfWordsEncoder(TrainedEncoder):
             known = [self.vocabulary[w] for w in words(caption) if w in self.vocabulary][:WORDS]
             row[: len(known)] = known
         return result
+
+    def unread(self, captions: Sequence[str]) -> list[str]:
+        """Returns the captions without a known word."""
+        return [
+            caption for caption in captions if self.vocabulary.keys().isdisjoint(words(caption))
+        ]
 
     def saved_fields(self) -> dict[str, Any]:
         """Returns the words in the order of their numbers."""
