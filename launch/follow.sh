@@ -15,9 +15,10 @@ mkdir -p "$folder"
 # cleared away yet, or another process may have got its number. The status file shows that it ended.
 if [[ -e "$folder/status" ]] || ! kill -0 "$(cat "$folder/pid" 2>/dev/null)" 2>/dev/null; then
   rm -f "$folder/status"
+  : > "$folder/log.txt"  # or tail may look for it before the command has begun
   # shellcheck disable=SC2016  # the inner shell expands
   setsid nohup bash -c 'status="$1"; shift; "$@"; echo "$?" > "$status"' \
-    follow "$folder/status" "$@" > "$folder/log.txt" 2>&1 < /dev/null &
+    follow "$folder/status" "$@" >> "$folder/log.txt" 2>&1 < /dev/null &
   echo "$!" > "$folder/pid"
 fi
 tail --lines=+1 --follow --pid="$(cat "$folder/pid")" "$folder/log.txt"
