@@ -2,6 +2,7 @@
 
 import re
 import signal
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +21,14 @@ RED = "a small red bird with black wings"
 
 
 @pytest.fixture(scope="module")
-def client(server):
+def client(server, tmp_path_factory):
+    """A visitor; what it downloads, and forgets to delete, lies in a folder of the tests."""
     from gradio_client import Client
 
-    return Client(server[0], verbose=False)
+    folder = str(tmp_path_factory.mktemp("downloaded"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", folder)
+        yield Client(server[0], download_files=folder, verbose=False)
 
 
 def pictures(galleries) -> list[list[Image.Image]]:
