@@ -10,7 +10,6 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax.data import images
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
@@ -243,22 +242,6 @@ def generate(
     return sampler.draw(embedding, gan.Noise(z, given), seed)
 
 
-def interpolation(
-    sampler: Sampler,
-    first: np.ndarray,
-    last: np.ndarray,
-    num: int,
-    seed: int,
-    truncation: float = 0.0,
-) -> np.ndarray:
-    """Draws `num` pictures from one embedding `[t]` to another: uint8 `[num, s, s, 3]`.
-
-    All have the same noise.
-    """
-    drawn = sampler.draw(*way(sampler, first, last, num, seed, truncation))
-    return images.to_uint8(final_images(drawn))
-
-
 def way(
     sampler: Sampler,
     first: np.ndarray,
@@ -267,7 +250,11 @@ def way(
     seed: int,
     truncation: float = 0.0,
 ) -> tuple[np.ndarray, gan.Noise]:
-    """What `interpolation` draws: `[num, t]` between two embeddings `[t]`, one noise for all."""
+    """What is drawn on the way from one embedding `[t]` to another, with one noise for all.
+
+    Returns:
+        `[num, t]` embeddings, the ends included, and the noise: the arguments of `Sampler.draw`.
+    """
     share = np.linspace(0, 1, num, dtype=np.float32)[:, None]
     noise = sampler.noise(1, seed, truncation)
     same = jax.tree.map(lambda part: np.repeat(part, num, axis=0), noise)

@@ -17,7 +17,7 @@ from stackgan_jax.pretrained.model import Model
 from stackgan_jax.pretrained.pictures import provenance
 from stackgan_jax.runtime import files, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.sample import Sampler, final_images, interpolation
+from stackgan_jax.sample import Sampler, final_images, way
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
 
 ROWS = 8  # of a page, where a file of embeddings is given and no caption
@@ -197,7 +197,8 @@ def _ways(
     """A row for each two neighbouring captions."""
     pairs = zip(itertools.pairwise(captions), itertools.pairwise(embeddings), strict=True)
     for i, ((first, last), (a, b)) in enumerate(pairs):
-        drawn = interpolation(sampler, a, b, request.num, request.seed, request.truncation)
+        between = way(sampler, a, b, request.num, request.seed, request.truncation)
+        drawn = images.to_uint8(final_images(sampler.draw(*between)))
         steps = range(1, request.num + 1)
         yield Row(
             f"{first} → {last}",

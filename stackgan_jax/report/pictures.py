@@ -97,5 +97,6 @@ def interpolations(sampler: Sampler, unseen: Unseen) -> list[Strip]:
 def interpolation(sampler: Sampler, first: np.ndarray, last: np.ndarray) -> np.ndarray:
     """Returns uint8 `[STRIP, s, s, 3]` from one embedding `[t]` to another, with one noise."""
     # A full chunk is drawn because its program is compiled already; compiling takes longer.
-    drawn = sample.interpolation(sampler, first, last, sample.CHUNK, SEED)
+    drawn = sampler.draw(*sample.way(sampler, first, last, sample.CHUNK, SEED))
+    drawn = to_uint8(sample.final_images(drawn))
     return drawn[np.linspace(0, len(drawn) - 1, STRIP).round().astype(int)]

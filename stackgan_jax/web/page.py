@@ -52,10 +52,8 @@ class Page:
         Raises:
             UserError: an argument is out of range, or the model can't read the sentence.
         """
-        _require_range("How many pictures", count, 1, MOST_PICTURES)
-        _require_range("The seed", seed, 0, LARGEST_SEED)
-        _require_range("The truncation", truncation, 0, 1)
-        seeds = range(int(seed), int(seed) + int(count))
+        count, seed = _whole_numbers(count, 1, seed, truncation)
+        seeds = range(seed, seed + count)
         embeddings = np.repeat(self._embedded(sentence), len(seeds), axis=0)
         noise = self.model.sampler.noise_of(seeds, truncation)
         names = [str(seed) for seed in seeds]
@@ -64,14 +62,19 @@ class Page:
     def way(
         self, first: str, last: str, count: int, seed: int, truncation: float
     ) -> Iterator[Shown]:
-        """Draws `count` pictures on the way from one sentence to another, all with one noise."""
-        _require_range("How many pictures", count, 2, MOST_PICTURES)
-        _require_range("The seed", seed, 0, LARGEST_SEED)
-        _require_range("The truncation", truncation, 0, 1)
+        """Draws `count` pictures on the way from one sentence to another, all with one noise.
+
+        Yields:
+            The pictures of each stage.
+
+        Raises:
+            UserError: as `pictures`.
+        """
+        count, seed = _whole_numbers(count, 2, seed, truncation)
         ends = self._embedded(first), self._embedded(last)
-        embeddings, noise = sample.way(self.model.sampler, *ends, int(count), int(seed), truncation)
-        names = [f"{int(seed)}, picture {i + 1} of {int(count)}" for i in range(int(count))]
-        yield from self._shown(embeddings, noise, f"{first} → {last}", names, truncation)
+        between = sample.way(self.model.sampler, *ends, count, seed, truncation)
+        names = [f"{seed}, picture {i + 1} of {count} on the way" for i in range(count)]
+        yield from self._shown(*between, f"{first} → {last}", names, truncation)
 
     def _embedded(self, sentence: str) -> np.ndarray:
         if not sentence.strip():
@@ -101,44 +104,53 @@ class Page:
 
     def blocks(self) -> gradio.Blocks:
         """The page's parts and what they do."""
-        captions = self.model.captions[:EXAMPLES]
+        captions = self.model.captions[:EXAMPLES] or ("",)
         with gradio.Blocks(title="StackGAN", delete_cache=(KEPT, KEPT)) as page:
             gradio.Markdown(f"# StackGAN\n{self._about()}")
             with gradio.Tab("A sentence"):
-                sentence = _sentence("Sentence", captions[0] if captions else "")
-                with gradio.Row():
-                    count = _number("Pictures", 4, 1, MOST_PICTURES, 1)
-                    seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
-                    truncation = _truncation()
-                draw = gradio.Button("Draw", variant="primary")
-                galleries = self._galleries()
-                if captions:
-                    gradio.Examples([[each] for each in captions], [sentence])
-                self._connect(
-                    [draw.click, sentence.submit],
-                    self.pictures,
-                    [sentence, count, seed, truncation],
-                    galleries,
-                    "draw",
-                )
+                sentence = _sentence("Sentence", captions[0])
+                self._drawing("draw", self.pictures, [sentence], least=1, usual=4)
+                gradio.Examples([[each] for each in captions], [sentence])
             with gradio.Tab("From one sentence to another"):
-                first = _sentence("First sentence", captions[0] if captions else "")
-                last = _sentence("Last sentence", captions[-1] if captions else "")
-                with gradio.Row():
-                    count = _number("Pictures", MOST_PICTURES, 2, MOST_PICTURES, 1)
-                    seed = gradio.Number(0, label="Seed", precision=0, minimum=0)
-                    truncation = _truncation()
-                draw = gradio.Button("Draw", variant="primary")
-                galleries = self._galleries()
-                self._connect(
-                    [draw.click, last.submit],
-                    self.way,
-                    [first, last, count, seed, truncation],
-                    galleries,
-                    "interpolate",
-                )
+                first = _sentence("First sentence", captions[0])
+                last = _sentence("Last sentence", captions[-1])
+                self._drawing("interpolate", self.way, [first, last], least=2, usual=MOST_PICTURES)
         page.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE)
         return page
+
+    def _drawing(
+        self,
+        name: str,
+        answer: Callable[..., Iterator[Shown]],
+        sentences: Sequence[gradio.Textbox],
+        least: int,
+        usual: int,
+    ) -> None:
+        """The part of a tab below its sentences: numbers, the button, and what it draws.
+
+        Args:
+            name: of the endpoint for programs.
+            answer: draws.
+            sentences: its first arguments.
+            least: of the pictures.
+            usual: number of pictures.
+        """
+        with gradio.Row():
+            numbers = [
+                gradio.Slider(least, MOST_PICTURES, usual, step=1, label="Pictures"),
+                gradio.Number(0, label="Seed", precision=0, minimum=0),
+                gradio.Slider(
+                    *(0, 1, 0),
+                    step=0.05,
+                    label="Truncation",
+                    info="Less is more typical; 0 is for none.",
+                ),
+            ]
+        button = gradio.Button("Draw", variant="primary")
+        galleries = self._galleries()
+        inputs = [*sentences, *numbers]
+        button.click(_answered(answer), inputs, galleries, api_name=name)
+        sentences[-1].submit(_answered(answer), inputs, galleries, api_name=None)
 
     def _about(self) -> str:
         sizes = " → ".join(f"{size}×{size}" for size in self.model.sizes)
@@ -165,23 +177,6 @@ class Page:
                 for number, size in enumerate(self.model.sizes, start=1)
             ]
 
-    def _connect(
-        self,
-        events: Sequence[Callable[..., Any]],
-        answer: Callable[..., Iterator[Shown]],
-        inputs: Sequence[gradio.Component],
-        galleries: Sequence[gradio.Gallery],
-        name: str,
-    ) -> None:
-        """Each event draws into the galleries; one is also the endpoint `name` for programs."""
-        for event in events:
-            event(
-                _answered(answer),
-                list(inputs),
-                list(galleries),
-                api_name=name if event is events[0] else None,
-            )
-
 
 def _answered(answer: Callable[..., Iterator[Shown]]) -> Callable[..., Any]:
     """`answer`, whose errors the page shows as sentences; a single gallery takes no list of one."""
@@ -203,17 +198,17 @@ def _sentence(label: str, value: str) -> gradio.Textbox:
     )
 
 
-def _number(label: str, value: float, least: float, most: float, step: float) -> gradio.Slider:
-    return gradio.Slider(least, most, value, step=step, label=label)
-
-
-def _truncation() -> gradio.Slider:
-    slider = _number("Truncation", 0, 0, 1, 0.05)
-    slider.info = "Less is more typical; 0 is for none."
-    return slider
-
-
-def _require_range(what: str, value: Any, least: float, most: float) -> None:
-    """Raises UserError unless a number is in its range; programs may send anything."""
-    if not isinstance(value, int | float) or not least <= value <= most:
-        raise UserError(f"{what} is {value!r}; give {least:,} to {most:,}.")
+def _whole_numbers(count: Any, least: int, seed: Any, truncation: Any) -> tuple[int, int]:
+    """The count and the seed; raises UserError unless all three are in range."""
+    ranges = {
+        "The number of pictures": (count, 1, least, MOST_PICTURES),
+        "The seed": (seed, 1, 0, LARGEST_SEED),
+        "The truncation": (truncation, 0, 0, 1),
+    }
+    for what, (value, step, lowest, highest) in ranges.items():
+        # Programs may send anything.
+        numeric = isinstance(value, int | float) and lowest <= value <= highest
+        if not numeric or (step and value % step):
+            whole = "a whole number " if step else ""
+            raise UserError(f"{what} is {value!r}; give {whole}from {lowest:,} to {highest:,}.")
+    return int(count), int(seed)

@@ -14,11 +14,6 @@ RED = "a small red bird with black wings"
 
 
 @pytest.fixture(scope="module")
-def model(runs):
-    return stackgan_jax.load(runs / "stage2")
-
-
-@pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
     return model.save(tmp_path_factory.mktemp("saved") / "birds.safetensors")
 

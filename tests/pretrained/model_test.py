@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import stackgan_jax
 from stackgan_jax import UserError, sample, sheets, text
 from stackgan_jax.data import images
 
 RED, BLUE = "a small red bird with black wings", "a blue bird"
-
-
-@pytest.fixture(scope="module")
-def model(runs):
-    return stackgan_jax.load(runs / "stage2")
 
 
 def arrays(pictures):

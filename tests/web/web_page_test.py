@@ -54,10 +54,11 @@ def test_draws_the_way_between_two_sentences(client):
     "inputs, sentence",
     [
         (("  ", 2, 0, 0), "Write a sentence first"),
-        (("a" * 301, 2, 0, 0), "300"),
-        ((RED, 9, 0, 0), "8"),
-        ((RED, 2, -1, 0), "0"),
-        ((RED, 2, 0, 1.5), "1"),
+        (("a" * 301, 2, 0, 0), "301 letters|most|max"),
+        ((RED, 9, 0, 0), "maximum|number of pictures is 9"),
+        ((RED, 1.5, 0, 0), "number of pictures is 1.5; give a whole number from 1 to 8"),
+        ((RED, 2, -1, 0), "minimum|seed is -1"),
+        ((RED, 2, 0, 1.5), "maximum|truncation is 1.5"),
         (("птица", 2, 0, 0), "can read nothing"),
     ],
 )

@@ -17,6 +17,8 @@ from stackgan_jax.runtime.errors import UserError
 _NORMALISED_BY = 4096
 # A spread that is smaller than this share of the numbers themselves is their rounding.
 _ROUNDING = 1e-5
+# What a sentence of advice names; `ENCODERS` has them all, and imports this module.
+_CHOICES = ("sentence_transformer", "bag_of_words", "char_cnn_rnn", "precomputed")
 
 
 class Identity(nn.Module):
@@ -141,8 +143,8 @@ class Encoder:
             raise UserError(
                 f"The text encoder {self.name} can read nothing of {len(blank):,} of the "
                 f"{len(captions):,} captions, the first is {blank[0]!r}; write them in "
-                f"{self.reads}, or train another encoder: --config.encoder=sentence_transformer, "
-                "precomputed, char_cnn_rnn or bag_of_words."
+                f"{self.reads}, or train another encoder, --config.encoder=… with one of "
+                f"{', '.join(other for other in _CHOICES if other != self.name)}."
             )
 
     @property
