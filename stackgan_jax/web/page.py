@@ -1,5 +1,6 @@
 """The page: a sentence in, pictures out, by Gradio."""
 
+import datetime
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -98,7 +99,10 @@ class Page:
             shown = []
             for array, seed in zip(images.to_uint8(arrays), seeds, strict=True):
                 picture = Image.fromarray(array)
-                picture.info = provenance(self.model.sampler, sentence, seed, truncation)
+                # With the time every file is new: Gradio would write files of the same content
+                # once more while another visitor is reading them.
+                drawn = {"drawn": datetime.datetime.now(datetime.UTC).isoformat()}
+                picture.info = drawn | provenance(self.model.sampler, sentence, seed, truncation)
                 shown.append((picture, f"seed {seed}"))
             yield shown
 

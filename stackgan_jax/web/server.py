@@ -1,6 +1,7 @@
 """Serves the page until Ctrl-C."""
 
 import os
+import signal
 import socket
 import threading
 from pathlib import Path
@@ -53,6 +54,7 @@ def serve(source: str | Path | None, host: str, port: int) -> None:
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # More of them must not disturb the end.
         print("\nThe page is closed.", flush=True)
     finally:
         blocks.close(verbose=False)
