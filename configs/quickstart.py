@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from stackgan_jax.data import registry
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training import stage_config
 
 
 def get_config(argument: str = "synthetic_birds") -> ConfigDict:
@@ -99,6 +100,8 @@ def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
 
 def modern(stage1: ConfigDict, stage2: ConfigDict) -> None:
     """Steps after which Stage I draws birds (docs/recipes.md); Stage II's are not measured yet."""
+    for stage in (stage1, stage2):
+        stage.training.augmentation = stage_config.modern_augmentation(stage.dataset)
     stage1.update(steps=6000, save_every=500)
     stage2.update(steps=500, save_every=100)
 

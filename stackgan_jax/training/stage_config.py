@@ -138,8 +138,6 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         }
     )
     config.captions_per_image = 1
-    # Captions of drawn birds name shades, which changed colours would hide.
-    augmentation = "" if config.dataset == "synthetic_birds" else "colour_"
     config.training.update(
         adversarial="hinge",
         mismatch="other_class_image",
@@ -151,8 +149,17 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         beta2=0.99,
         halve_every=0,
         ema_images=20_000,
-        augmentation=f"{augmentation}translation_cutout",
+        augmentation=modern_augmentation(config.dataset),
     )
+
+
+def modern_augmentation(dataset: str) -> str:
+    """The modern recipe's `training.augmentation` for a data set.
+
+    Captions of drawn birds name shades, which changed colours would hide.
+    """
+    drawn = dataset == "synthetic_birds"
+    return "translation_cutout" if drawn else "colour_translation_cutout"
 
 
 def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:

@@ -83,3 +83,21 @@ def test_the_published_recipe_is_the_default(number, dataset):
     assert config.training.adversarial == "published"
     other = configuration.load(f"stage{number}.py", f"{dataset},modern")
     assert other.training.adversarial == "hinge" and other.name == f"{config.name}-modern"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "augmentation", "images"),
+    [
+        ("synthetic_birds", "translation_cutout", "trained"),
+        ("folder", "colour_translation_cutout", "efficientnet_lite0"),
+        ("birds", "colour_translation_cutout", "efficientnet_lite0"),
+    ],
+)
+def test_only_drawn_birds_keep_their_colours_and_the_published_text_encoder(
+    dataset, augmentation, images
+):
+    whole = configuration.load("quickstart.py", f"{dataset},modern")
+    alone = configuration.load("stage1.py", f"{dataset},modern")
+    for config in (whole.stage1, whole.stage2, alone):
+        assert config.training.augmentation == augmentation
+    assert whole.text_encoder.image.network == images
