@@ -1,9 +1,9 @@
-"""Serves the page until Ctrl-C."""
+"""Serves the page until Ctrl-C or SIGTERM."""
 
 import os
 import signal
 import socket
-import threading
+import time
 from pathlib import Path
 
 from stackgan_jax.pretrained import loading
@@ -11,7 +11,7 @@ from stackgan_jax.runtime.errors import UserError
 
 
 def serve(source: str | Path | None, host: str, port: int) -> None:
-    """Serves the page of a model until Ctrl-C.
+    """Serves the page of a model until Ctrl-C or SIGTERM.
 
     Args:
         source: a model, as `stackgan_jax.load` takes it; None for the built-in one.
@@ -50,14 +50,14 @@ def serve(source: str | Path | None, host: str, port: int) -> None:
         )
     except OSError as error:
         raise UserError(_used(host, port, error)) from error
+    ended: list[int] = []  # by which signals; more than one must not disturb the end
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: ended.append(number))
     print(f"{model}\nThe page is at {address} until Ctrl-C.", flush=True)
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # More of them must not disturb the end.
-        print("\nThe page is closed.", flush=True)
-    finally:
-        blocks.close(verbose=False)
+    while not ended:
+        time.sleep(0.2)
+    print("\nThe page is closed.", flush=True)
+    blocks.close(verbose=False)
 
 
 def _require_free(host: str, port: int) -> None:

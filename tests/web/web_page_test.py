@@ -77,11 +77,12 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded(runs, server):
     assert "Traceback" not in errors
 
 
-def test_ctrl_c_closes_the_page(runs):
+@pytest.mark.parametrize("pause", [0, 0.1])
+def test_ctrl_c_twice_closes_the_page(runs, pause):
     process = start(runs / "stage1", free_port())
     assert any("The page is at" in line for line in process.stdout)
     process.send_signal(signal.SIGINT)
-    time.sleep(0.1)
+    time.sleep(pause)
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "closed" in said and "Traceback" not in errors
