@@ -54,7 +54,7 @@ class Sampler:
                 "BigGAN", sec. 3.1).
         """
         key = jax.random.key(seed)
-        noise = self.game.noise(key, count)
+        noise = self.game.cascade.noise(key, count)
         if truncation:
             cut = jax.random.truncated_normal(key, -2.0, 2.0, noise.z.shape)
             noise = noise._replace(z=truncation * cut)

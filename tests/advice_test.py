@@ -167,8 +167,8 @@ def test_half_the_scale_is_half_the_learning_rate(small_config):
     for scale in (1.0, 0.5):
         config = small_config("stage1")
         config.training.learning_rate_scale = scale
-        built = game.build(config)
-        rates += [float(built._schedule(built.generator_learning_rate)(0))]
+        moves = game.build(config).optimisation
+        rates += [float(moves.schedule(moves.generator_learning_rate)(0))]
     assert rates[1] == rates[0] / 2
 
 

@@ -47,7 +47,7 @@ def test_given_noise_is_used_as_it_is(runs):
 def test_a_picture_does_not_depend_on_the_chunk_it_is_drawn_in(runs):
     sampler = sample.load(runs / "stage1")
     embedding = np.repeat(text.embed(runs / "stage1", ["a red bird"]), sample.CHUNK + 3, axis=0)
-    noise = sampler.game.noise(jax.random.key(0), len(embedding))
+    noise = sampler.game.cascade.noise(jax.random.key(0), len(embedding))
     whole = sampler.draw(embedding, noise)["stage1"]
     last = sampler.draw(embedding[-2:], jax.tree.map(lambda each: each[-2:], noise))["stage1"]
     np.testing.assert_allclose(whole[-2:], last, atol=1e-6)

@@ -62,11 +62,11 @@ def test_a_quickstart_trains_its_stages_in_order(small_config, tmp_path, monkeyp
 def test_a_third_stage_draws_four_times_as_large(small_config):
     configs = [small_config(f"stage{number}") for number in (1, 2, 3)]
     built = game.build(configs[2], configs[:2])
-    assert [stage.condition for stage in built.stages] == [8, 8, 8]
+    assert [stage.condition for stage in built.cascade.stages] == [8, 8, 8]
     state = jax.eval_shape(lambda key: built.init(key, 16), jax.random.key(0))
     assert len(state.priors) == 2
     drawn = jax.eval_shape(
-        lambda key, state: built.generate(state, np.zeros((2, 16)), built.noise(key, 2)),
+        lambda key, state: built.generate(state, np.zeros((2, 16)), built.cascade.noise(key, 2)),
         jax.random.key(0),
         state,
     )

@@ -119,7 +119,7 @@ def _sampling(subject: Subject, seconds: float) -> dict[str, Any]:
     state = jax.jit(subject.init)(jax.random.key(0))
     count = sample.CHUNK
     embedding = np.zeros((count, subject.embedding), np.float32)
-    noise = subject.game.noise(jax.random.key(0), count)
+    noise = subject.game.cascade.noise(jax.random.key(0), count)
     draw = jax.jit(subject.game.generate, compiler_options=convolution.compiler_options())
 
     def run(n: int) -> float:

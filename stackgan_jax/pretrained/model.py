@@ -161,7 +161,7 @@ class Model:
     @functools.cached_property
     def sizes(self) -> tuple[int, ...]:
         """Sides of the stages' pictures in pixels."""
-        return tuple(self.sampler.game.stages[0].size * gan.FACTOR**i for i in range(self.stages))
+        return self.sampler.game.cascade.sizes
 
     @property
     def info(self) -> dict[str, Any]:

@@ -6,27 +6,24 @@ config and the other small files without which the arrays mean nothing.
 
 import contextlib
 import functools
-import gc
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from stackgan_jax.runtime import disk, mesh, paths, processes, seals
+from stackgan_jax.runtime import paths, seals
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.run_files import saved_steps
 from stackgan_jax.training import former_states
+from stackgan_jax.training.sound_checkpoints import Saved, first_sound, reason_of, set_aside
 
 CARRIED = ("config.json", "data.json", "stage[0-9]*.json")  # Of the run's folder.
 UNSEALED = ("_CHECKPOINT_METADATA",)  # Orbax still adds a time to it.
-DAMAGED = "damaged_checkpoints"  # Where training sets damaged checkpoints aside, in the run.
 
 # Devices share the writing of an array that all of them hold by slicing it, and each slice of each
 # shape is a program to compile: 4 s at the first checkpoint on 8 devices. Only large arrays pay.
@@ -38,18 +35,6 @@ _WRITERS = ocp.type_handlers.create_type_handler_registry(
     ),
     (np.ndarray, ocp.type_handlers.NumpyHandler()),
 )
-
-
-class Saved(NamedTuple):
-    """What was restored.
-
-    Attributes:
-        step: of the checkpoint.
-        state: the whole state, or the fields that were asked for.
-    """
-
-    step: int
-    state: Any
 
 
 class Checkpoints:
@@ -83,7 +68,7 @@ class Checkpoints:
         """What saves. It is made after `restore`, because it reads every checkpoint's metrics."""
         for step in self.steps:
             if _metrics(self.directory / str(step)) is None:
-                self._set_aside(step, "its metrics can't be read")
+                set_aside(self.directory, step, "its metrics can't be read")
         return ocp.CheckpointManager(
             self.directory,
             options=ocp.CheckpointManagerOptions(
@@ -176,7 +161,9 @@ class Checkpoints:
                 )
             return former_states.as_now(template, restored)
 
-        return self._sound(self._candidates(step, self.latest), read)
+        return first_sound(
+            self.directory, self._candidates(step, self.latest), read, self._read_only
+        )
 
     def restore_part(self, names: tuple[str, ...], step: int | None = None) -> Saved:
         """Restores some fields of the state only.
@@ -192,7 +179,9 @@ class Checkpoints:
             UserError: there is no such checkpoint, none is sound, or it lacks a field.
         """
         candidates = self._candidates(step, self.best)
-        return self._sound(candidates, lambda step: self._part(names, step))
+        return first_sound(
+            self.directory, candidates, lambda step: self._part(names, step), self._read_only
+        )
 
     def _part(self, names: tuple[str, ...], step: int) -> dict[str, Any]:
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as reader:
@@ -274,71 +263,6 @@ class Checkpoints:
             raise UserError(f"{missing} in {self.directory}{remedy}.")
         return [step]
 
-    def _sound(self, candidates: Sequence[int], read: Callable[[int], Any]) -> Saved:
-        """Reads the first sound one of some steps; the damaged ones before it are set aside."""
-        damaged: dict[int, str] = {}
-        for step in candidates:
-            damage, state = self._verified(step, read)
-            if not damage:
-                for each, reason in damaged.items():
-                    self._leave_out(each, reason, step)
-                if not seals.is_sealed(self.directory / str(step)):
-                    self._say(f"Step {step:,} of {self.directory} has no seal to verify it by.")
-                return Saved(step, state)
-            damaged[step] = damage
-        listed = "; ".join(f"step {step}: {reason}" for step, reason in damaged.items())
-        others = [step for step in self.steps if step not in damaged]
-        remedy = f"use one of {others}, or restore" if others else "restore"
-        raise UserError(
-            f"No checkpoint in {self.directory} can be used ({listed}). Nothing was changed there; "
-            f"{remedy} the folder from a copy, or train again in another --workdir."
-        )
-
-    def _verified(self, step: int, read: Callable[[int], Any]) -> tuple[str, Any]:
-        """(what is damaged or "", what `read` returns): verified while it is read."""
-        folder = self.directory / str(step)
-        with ThreadPoolExecutor(1) as beside:
-            found = beside.submit(lambda: "" if jax.process_index() else seals.damage(folder))
-            if jax.process_count() > 1:  # They read together or not at all.
-                if damage := "".join(processes.gather(found.result())):
-                    return damage, None
-                return "", read(step)
-            with _silent_libraries():
-                try:
-                    state, error = read(step), None
-                except Exception as raised:
-                    state, error = None, raised
-                    gc.collect()  # Readings that failed beside it are logged when collected.
-            damage = found.result()
-        if isinstance(error, UserError) and not damage:
-            raise error
-        if error and not damage:
-            damage = f"it can't be read ({_reason(error)})"
-        return damage, state
-
-    def _leave_out(self, step: int, reason: str, instead: int) -> None:
-        """Says which step is used instead of a damaged one; training moves that out of the way."""
-        if self._read_only:
-            self._say(f"Step {step:,} in {self.directory} is damaged: {reason}.")
-        else:
-            self._set_aside(step, reason)
-        self._say(f"Step {instead:,} is used instead.")
-
-    def _set_aside(self, step: int, reason: str) -> None:
-        """Moves a damaged checkpoint out of the way of training, and says so."""
-        place = self.directory.parent / DAMAGED
-        if jax.process_index() == 0:
-            place.mkdir(exist_ok=True)
-            number = sum(path.name.split(".")[0] == str(step) for path in place.iterdir())
-            target = place / (f"{step}.{number}" if number else str(step))
-            (self.directory / str(step)).rename(target)
-        self._say(f"Step {step:,} of {self.directory} is damaged: {reason}. It is now in {place}.")
-        mesh.wait_for_all_processes(f"set {step} aside")
-
-    def _say(self, sentence: str) -> None:
-        if jax.process_index() == 0:
-            print(sentence, flush=True)
-
     def _value(self, step: int) -> float | None:
         """The metric `best` of a step; None if it was not measured or can't be read."""
         return (_metrics(self.directory / str(step)) or {}).get(self._best)
@@ -377,17 +301,6 @@ def _preservation_policy(
 
 
 @contextlib.contextmanager
-def _silent_libraries() -> Iterator[None]:
-    """Nothing is logged in this block: what is damaged is said in one sentence after it."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logging.disable(before)
-
-
-@contextlib.contextmanager
 def _disk_errors_as_user_errors(doing: str) -> Iterator[None]:
     """Turns the errors that Orbax raises on a full or unwritable disk into a `UserError`.
 
@@ -398,16 +311,9 @@ def _disk_errors_as_user_errors(doing: str) -> Iterator[None]:
         yield
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"Failed while {doing}: {_reason(error)} "
+            f"Failed while {doing}: {reason_of(error)} "
             "Earlier checkpoints are intact; free disk space or correct the path, then run again."
         ) from error
-
-
-def _reason(error: Exception) -> str:
-    if disk.is_full(error):
-        return f"{disk.REASON}."
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:300]
 
 
 def _metrics(folder: Any) -> dict[str, float] | None:

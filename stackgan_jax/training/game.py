@@ -1,5 +1,6 @@
 """Games made from configs and from runs: a stage's networks with its earlier stages."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import objectives
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.gan import Gan
+from stackgan_jax.training.optimisation import Optimisation
 
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 
@@ -48,6 +50,7 @@ def build(config: ConfigDict, priors: Sequence[ConfigDict] = ()) -> Gan:
             f"with {trained}; set --config.training.z_features={trained}."
         )
     weights = {name: training.pop(f"{name}_weight", 0.0) for name in objectives.TERMS}
+    moves = {field.name: training.pop(field.name) for field in dataclasses.fields(Optimisation)}
     try:
         return Gan(
             generator=registry.generator(config.generator, groups),
@@ -55,6 +58,7 @@ def build(config: ConfigDict, priors: Sequence[ConfigDict] = ()) -> Gan:
             priors=tuple(registry.generator(prior.generator, groups) for prior in priors),
             # The KL divergence is always logged.
             weights=FrozenDict({n: w for n, w in weights.items() if w or n == "kl"}),
+            optimisation=Optimisation(**moves),
             **training,
         )
     except (TypeError, ValueError) as error:

@@ -17,9 +17,10 @@ from flax.core import FrozenDict
 
 from stackgan_jax.data import augment
 from stackgan_jax.models.batch_norm import KEPT
-from stackgan_jax.models.stage2 import FACTOR
 from stackgan_jax.training import objectives
 from stackgan_jax.training.augmentations import AUGMENTATIONS
+from stackgan_jax.training.cascade import Cascade
+from stackgan_jax.training.optimisation import PUBLISHED, Optimisation
 from stackgan_jax.training.state import (
     Batch,
     GanState,
@@ -55,16 +56,7 @@ class Gan:
             from the batch, or, with "shifted_text", the image with its neighbour's text.
         truncated_epsilon: ε is cut at two deviations.
         epsilon_scale: factor of ε; 0 switches the conditioning augmentation off.
-        generator_learning_rate: of Adam.
-        discriminator_learning_rate: of Adam.
-        beta1: Adam's decay of the mean gradient.
-        beta2: Adam's decay of the mean squared gradient.
-        learning_rate_scale: factor of both learning rates.
-        halve_every: steps between halvings of the learning rates; None or 0 for never.
-        ema_decay: of the generator's average, a step.
-        ema_images: instead of `ema_decay`, the images after which a weight has lost half of its
-            part in the average; at the beginning a twentieth of the images seen. 0 for
-            `ema_decay`.
+        optimisation: Adam's settings, and the generator's average.
         augmentation: name in `AUGMENTATIONS` of what disturbs the images, real and drawn, that the
             discriminator sees; "" for nothing.
         flip: whether real images are mirrored at random.
@@ -87,14 +79,7 @@ class Gan:
     mismatch: str = OTHER_CLASS_IMAGE
     truncated_epsilon: bool = True
     epsilon_scale: float = 1.0
-    generator_learning_rate: float = 2e-4
-    discriminator_learning_rate: float = 2e-4
-    learning_rate_scale: float = 1.0
-    beta1: float = 0.5
-    beta2: float = 0.999
-    halve_every: int | None = None
-    ema_decay: float = 0.999
-    ema_images: int = 0
+    optimisation: Optimisation = PUBLISHED
     augmentation: str = ""
     flip: bool = True
     rematerialise: bool = False
@@ -116,15 +101,15 @@ class Gan:
             )
 
     @property
-    def size(self) -> int:
-        """Side of the images, in pixels."""
-        first = self.stages[0].size
-        return first * FACTOR ** len(self.priors)
+    def cascade(self) -> Cascade:
+        """Every stage's generator in order, the one under training last."""
+        stages = (*self.priors, self.generator)
+        return Cascade(stages, self.z_features, self.truncated_epsilon, self.epsilon_scale)
 
     @property
-    def stages(self) -> tuple[nn.Module, ...]:
-        """Every stage's generator in order, the one under training last."""
-        return (*self.priors, self.generator)
+    def size(self) -> int:
+        """Side of the images, in pixels."""
+        return self.cascade.sizes[-1]
 
     # Beginnings.
 
@@ -140,55 +125,34 @@ class Gan:
                 are random, which is right for shapes and timing only.
         """
         g_key, d_key, prior_key = jax.random.split(key, 3)
-        embedding = jnp.zeros((2, embedding_features))
-        noise = jax.tree.map(jnp.zeros_like, self.noise(g_key, 2))
+        cascade, last = self.cascade, len(self.priors)
         if priors is None:
             # The first of the earlier stages gets the key itself, as in runs made before.
             key_of = lambda i: jax.random.fold_in(prior_key, i) if i else prior_key
-            earlier = range(len(self.priors))
-            priors = tuple(self._init_stage(i, key_of(i), embedding, noise) for i in earlier)
+            priors = tuple(cascade.init(i, key_of(i), embedding_features) for i in range(last))
         image = jnp.zeros((2, self.size, self.size, 3))
         seen = jax.eval_shape(self._see, image, d_key)  # The frozen part is not computed for it.
         seen = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), seen)
-        condition = embedding if self.discriminator.project else noise.epsilons[-1]
+        project, width = self.discriminator.project, self.generator.condition
+        condition = jnp.zeros((2, embedding_features if project else width))
         return self.start(
-            self._init_stage(len(self.priors), g_key, embedding, noise),
+            cascade.init(last, g_key, embedding_features),
             self.discriminator.init(d_key, seen, condition, True),
             priors,
         )
 
-    def _init_stage(self, stage: int, key: jax.Array, embedding: jax.Array, noise: Noise) -> Any:
-        size = self.stages[0].size * FACTOR ** (stage - 1) if stage else 0
-        earlier = jnp.zeros((2, size, size, 3))
-        inputs = _inputs(stage, earlier, embedding, noise)
-        return self.stages[stage].init(key, *inputs, True)
-
     def start(self, generator: Any, discriminator: Any, priors: tuple[Any, ...] = ()) -> GanState:
         """The state of step 0 with given weights: {"params", "batch_stats"} of each network."""
+        moves = self.optimisation
         return GanState(
             step=jnp.zeros((), jnp.int32),
-            generator=self._net(generator, self.generator_learning_rate),
-            discriminator=self._net(discriminator, self.discriminator_learning_rate),
+            generator=moves.begin(generator, moves.generator_learning_rate),
+            discriminator=moves.begin(discriminator, moves.discriminator_learning_rate),
             ema=jax.tree.map(jnp.copy, variables_of(generator)),
             priors=tuple(map(variables_of, priors)),
         )
 
     # Training.
-
-    def noise(self, key: jax.Array, batch: int) -> Noise:
-        """Draws the noise of a batch."""
-        # At least three keys: Stage I draws the same numbers in every version of the program.
-        z_key, *keys = jax.random.split(key, max(3, 1 + len(self.stages)))
-        draw = jax.random.normal
-        if self.truncated_epsilon:
-            draw = functools.partial(jax.random.truncated_normal, lower=-2.0, upper=2.0)
-        return Noise(
-            z=jax.random.normal(z_key, (batch, self.z_features)),
-            epsilons=tuple(
-                self.epsilon_scale * draw(key, shape=(batch, stage.condition))
-                for key, stage in zip(keys, self.stages, strict=False)
-            ),
-        )
 
     def step(
         self, state: GanState, batch: Mapping[str, jax.Array], key: jax.Array
@@ -207,7 +171,7 @@ class Gan:
         keys = jax.random.split(jax.random.fold_in(key, state.step), 3)
         image = augment.augment(keys[0], batch["image"], self.size, self.flip)
         partner = batch["partner"] if self.mismatch == OTHER_CLASS_IMAGE else None
-        noise = self.noise(keys[1], image.shape[0])
+        noise = self.cascade.noise(keys[1], image.shape[0])
         return self.update(state, Batch(image, batch["embedding"], partner), noise, keys[2])
 
     def update(
@@ -229,7 +193,7 @@ class Gan:
         """
         # Draw once: both networks learn from the same generated images, seen in the same way.
         keys = [key if key is None else jax.random.fold_in(key, i) for i in range(2)]
-        inputs, priors = self._earlier_stages(state.priors, batch.embedding, noise)
+        inputs, priors = self.cascade.inputs(state.priors, batch.embedding, noise)
 
         def draw(params: Any) -> tuple[Drawn, Any]:
             output, stats = apply_network(
@@ -251,8 +215,9 @@ class Gan:
             drawn.seen,
             condition,
         )
-        discriminator = self._descend(
-            state.discriminator, d_gradient, d_stats, self.discriminator_learning_rate
+        moves = self.optimisation
+        discriminator = moves.descend(
+            state.discriminator, d_gradient, d_stats, moves.discriminator_learning_rate
         )
 
         # The generator's objective, pulled back through the same draw, and its Adam step.
@@ -261,41 +226,23 @@ class Gan:
             drawn, discriminator, batch.embedding, inputs[0], condition, key
         )
         (g_gradient,) = pull_back(cotangents)
-        generator = self._descend(
-            state.generator, g_gradient, g_stats, self.generator_learning_rate
+        generator = moves.descend(
+            state.generator, g_gradient, g_stats, moves.generator_learning_rate
         )
 
         # Averages.
         metrics = d_metrics | g_metrics
         metrics["g_gradient_norm"] = optax.tree.norm(g_gradient)
         metrics["d_gradient_norm"] = optax.tree.norm(d_gradient)
-        metrics["learning_rate"] = self._schedule(self.generator_learning_rate)(state.step)
+        metrics["learning_rate"] = moves.schedule(moves.generator_learning_rate)(state.step)
         next_state = GanState(
             step=state.step + 1,
             generator=generator,
             discriminator=discriminator.replace(batch_stats=d_stats),
-            ema=self._average(state.ema, generator, state.step, len(batch.image)),
+            ema=moves.average(state.ema, generator, state.step, len(batch.image)),
             priors=priors,
         )
         return next_state, metrics
-
-    def _earlier_stages(
-        self, priors: tuple[Any, ...], embedding: jax.Array, noise: Noise
-    ) -> tuple[tuple[jax.Array, ...], tuple[Any, ...]]:
-        """The generator's inputs, and the priors with new running statistics.
-
-        The frozen earlier stages still normalise by the batch while a later stage trains, and their
-        running statistics follow, as in both published programs.
-        """
-        image, followed = None, []
-        for i, (stage, prior) in enumerate(zip(self.priors, priors, strict=True)):
-            inputs = _inputs(i, image, embedding, noise)
-            (image, _, _), stats = apply_network(
-                stage, prior["params"], *inputs, stats=prior["batch_stats"]
-            )
-            followed.append({"params": prior["params"], "batch_stats": stats})
-            image = jax.lax.stop_gradient(image)
-        return _inputs(len(self.priors), image, embedding, noise), tuple(followed)
 
     def _see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
         """What the discriminator is given of images: disturbed, then through its frozen part."""
@@ -402,30 +349,6 @@ class Gan:
             return function
         return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
 
-    def _schedule(self, rate: float) -> optax.Schedule:
-        rate *= self.learning_rate_scale
-        if not self.halve_every:
-            return optax.constant_schedule(rate)
-        return optax.exponential_decay(rate, self.halve_every, 0.5, staircase=True)
-
-    def _optimiser(self, rate: float) -> optax.GradientTransformation:
-        return optax.adam(self._schedule(rate), b1=self.beta1, b2=self.beta2, eps=1e-8)
-
-    def _net(self, variables: Any, rate: float) -> Net:
-        params = variables["params"]
-        return Net(params, variables.get("batch_stats", {}), self._optimiser(rate).init(params))
-
-    def _descend(self, net: Net, gradient: Any, stats: Any, rate: float) -> Net:
-        updates, opt_state = self._optimiser(rate).update(gradient, net.opt_state, net.params)
-        return Net(optax.apply_updates(net.params, updates), stats, opt_state)
-
-    def _average(self, ema: Any, generator: Net, step: jax.Array, batch: int) -> Any:
-        # The first averages are over fewer steps, or the random start would stay in them.
-        decay = jnp.minimum(self.ema_decay, (1 + step) / (10 + step))
-        if self.ema_images:
-            decay = 0.5 ** (batch / jnp.minimum(self.ema_images, 0.05 * batch * (1 + step)))
-        return jax.tree.map(lambda a, b: decay * a + (1 - decay) * b, ema, variables_of(generator))
-
     # Drawing.
 
     def generate(
@@ -444,12 +367,7 @@ class Gan:
             [-1, 1].
         """
         last = state.ema if use_ema else variables_of(state.generator)
-        image, drawn = None, {}
-        for i, variables in enumerate((*state.priors, last)):
-            inputs = _inputs(i, image, embedding, noise)
-            image, _, _ = self.stages[i].apply(variables, *inputs, False)
-            drawn[f"stage{i + 1}"] = image
-        return drawn
+        return self.cascade.draw((*state.priors, last), embedding, noise)
 
 
 class Drawn(NamedTuple):
@@ -466,15 +384,6 @@ class Drawn(NamedTuple):
     mu: jax.Array
     log_sigma: jax.Array
     seen: objectives.Seen
-
-
-def _inputs(
-    stage: int, earlier_image: jax.Array | None, embedding: jax.Array, noise: Noise
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """What the generator of a stage, counted from 0, is called with."""
-    if stage == 0:
-        return embedding, noise.z, noise.epsilons[0]
-    return earlier_image, embedding, noise.epsilons[stage]
 
 
 def _require(what: str, name: str, choices: Any) -> None:

@@ -180,7 +180,7 @@ def previewer(
     devices: jax.sharding.Mesh,
 ) -> Callable[[Any], Preview]:
     """Returns what draws these captions, with embeddings `[n, t]` and noise that stays the same."""
-    noise = game.noise(jax.random.key(config.seed), len(captions))
+    noise = game.cascade.noise(jax.random.key(config.seed), len(captions))
     draw = jax.jit(
         lambda state: game.generate(state, embedding, noise),
         out_shardings=mesh.replicated(devices),

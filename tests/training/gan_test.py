@@ -14,6 +14,7 @@ from stackgan_jax.models import convolution, stage1, stage2
 from stackgan_jax.models.discriminator import Discriminator
 from stackgan_jax.models.layers import LayerOptions
 from stackgan_jax.training import gan, objectives
+from stackgan_jax.training.optimisation import Optimisation
 
 KEY = jax.random.key(0)
 TEXT = 12
@@ -22,8 +23,7 @@ STAGE1 = gan.Gan(
     stage1.Generator(size=16, **SMALL),
     Discriminator(size=16, **SMALL),
     z_features=4,
-    discriminator_learning_rate=1e-3,
-    halve_every=3,
+    optimisation=Optimisation(discriminator_learning_rate=1e-3, halve_every=3),
 )
 STAGE2 = gan.Gan(
     stage2.Generator(residual_blocks=1, **SMALL),
@@ -148,7 +148,7 @@ def test_a_matcher_moves_the_generator_alone():
     assert_close(plain.discriminator.params, after.discriminator.params)
     assert matched.keys() - metrics.keys() == {"matching"}
     draw = compiled(lambda state: game.generate(state, *inputs, use_ema=False)["stage1"].mean())
-    inputs = (batch()["embedding"], STAGE1.noise(key, 8))
+    inputs = (batch()["embedding"], STAGE1.cascade.noise(key, 8))
     assert draw(after) < draw(before)
 
 
@@ -180,7 +180,7 @@ def test_eight_devices_make_the_same_step_as_one(name):
 def update_inputs(b=8):
     keys = jax.random.split(KEY, 3)
     image = jax.random.uniform(keys[0], (b, 16, 16, 3), minval=-1)
-    return image, jax.random.normal(keys[1], (b, TEXT)), STAGE1.noise(keys[2], b)
+    return image, jax.random.normal(keys[1], (b, TEXT)), STAGE1.cascade.noise(keys[2], b)
 
 
 @functools.cache
@@ -279,27 +279,29 @@ def test_generate_draws_by_running_statistics(name):
     game, (state, _) = GAMES[name], step(name)(initial(name), KEY)
     embedding = batch()["embedding"]
     run = compiled(game.generate, static_argnames="use_ema")
-    drawn = run(state, embedding, game.noise(KEY, 8))
+    drawn = run(state, embedding, game.cascade.noise(KEY, 8))
     sizes = {"stage1": 16, "stage2": 64}
     assert {k: v.shape[1] for k, v in drawn.items()} == {
         k: sizes[k] for k in (["stage1"] if name == "stage1" else ["stage1", "stage2"])
     }
     assert max(np.abs(image).max() for image in drawn.values()) <= 1
-    turned = run(state, embedding[::-1], jax.tree.map(lambda n: n[::-1], game.noise(KEY, 8)))
+    turned = run(
+        state, embedding[::-1], jax.tree.map(lambda n: n[::-1], game.cascade.noise(KEY, 8))
+    )
     assert_close(turned, {k: v[::-1] for k, v in drawn.items()}, atol=1e-5)
-    raw = run(state, embedding, game.noise(KEY, 8), use_ema=False)
+    raw = run(state, embedding, game.cascade.noise(KEY, 8), use_ema=False)
     assert np.abs(raw[name] - drawn[name]).max() > 0
 
 
 def test_noise_is_truncated_where_the_original_truncates():
-    birds, coco = STAGE1.noise(KEY, 4096), STAGE1_COCO.noise(KEY, 4096)
+    birds, coco = STAGE1.cascade.noise(KEY, 4096), STAGE1_COCO.cascade.noise(KEY, 4096)
     assert birds.z.shape == (4096, 4)
     assert birds.epsilons[0].shape == (4096, 8)
     assert np.abs(birds.z).max() > 2
     assert 1.9 < np.abs(birds.epsilons[0]).max() <= 2
     assert np.abs(coco.epsilons[0]).max() > 3
     assert len(birds.epsilons) == 1
-    first, second = STAGE2.noise(KEY, 8).epsilons
+    first, second = STAGE2.cascade.noise(KEY, 8).epsilons
     assert np.abs(second - first).min() > 0
 
 
@@ -334,7 +336,7 @@ def test_a_term_and_a_loss_from_outside_the_package_are_used(monkeypatch):
     game = dataclasses.replace(STAGE1, adversarial="square", weights=weights)
     after, metrics = compiled(game.step)(initial("stage1"), batch(), KEY)
     assert metrics.keys() == METRICS | {"darkness"}
-    noise = STAGE1.noise(jax.random.key(5), 8)
+    noise = STAGE1.cascade.noise(jax.random.key(5), 8)
     draw = compiled(lambda state: game.generate(state, batch()["embedding"], noise, use_ema=False))
     assert draw(after)["stage1"].mean() < draw(initial("stage1"))["stage1"].mean()
 

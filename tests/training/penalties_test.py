@@ -100,7 +100,7 @@ def test_a_step_with_a_penalty_reports_it_and_trains():
     state = compiled(game.init, static_argnums=1)(KEY, 12)
     image = jax.random.uniform(KEY, (4, 16, 16, 3), minval=-1)
     given = gan.Batch(image, jnp.ones((4, 12)), jnp.array([1, 2, 3, 0]))
-    after, metrics = compiled(game.update)(state, given, game.noise(KEY, 4))
+    after, metrics = compiled(game.update)(state, given, game.cascade.noise(KEY, 4))
     assert metrics["penalty"] > 0
     moved = jax.tree.map(np.array_equal, state.discriminator.params, after.discriminator.params)
     assert not any(jax.tree.leaves(moved))

