@@ -4,8 +4,8 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 
+import commands
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -206,15 +206,6 @@ def test_after_ctrl_c_the_sentence_is_true_of_every_mode(capsys, monkeypatch):
     assert "training resumes from its newest checkpoint" in capsys.readouterr().err
 
 
-def program(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "stackgan_jax.main", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-    )
-
-
 @pytest.mark.parametrize("mode", ["evaluate", "report"])
 @pytest.mark.slow
 def test_a_run_whose_data_moved_is_read_where_the_option_says(mode, runs, data_dir, tmp_path):
@@ -225,10 +216,10 @@ def test_a_run_whose_data_moved_is_read_where_the_option_says(mode, runs, data_d
     configuration.write(run / "config.json", config)
     command = (f"--mode={mode}", f"--workdir={run}")
     command += ("--config.eval.images=16",) if mode == "evaluate" else ()
-    failed = program(*command)
+    failed = commands.command(*command)
     assert failed.returncode == 1 and failed.stderr.count("\n") == 1
     (option,) = re.findall(r"--config\.data\.dir", failed.stderr)
-    done = program(*command, f"{option}={data_dir}")
+    done = commands.command(*command, f"{option}={data_dir}")
     assert done.returncode == 0, done.stderr
 
 
@@ -241,8 +232,8 @@ def test_an_evaluation_takes_the_folder_that_its_sentence_asks_for(small_config,
     write_files(run, {"checkpoints/4/state": b""})
     configuration.write(run / "config.json", config)
     mine.rename(moved)
-    failed = program("--mode=evaluate", f"--workdir={run}")
+    failed = commands.command("--mode=evaluate", f"--workdir={run}")
     assert "does not exist" in failed.stderr
     (option,) = re.findall(r"--config\.data\.path", failed.stderr)
-    found = program("--mode=evaluate", f"--workdir={run}", f"{option}={moved}")
+    found = commands.command("--mode=evaluate", f"--workdir={run}", f"{option}={moved}")
     assert "There is no text encoder in" in found.stderr  # the data were found

@@ -50,7 +50,8 @@ def build(config: ConfigDict, priors: Sequence[ConfigDict] = ()) -> Gan:
             f"with {trained}; set --config.training.z_features={trained}."
         )
     weights = {name: training.pop(f"{name}_weight", 0.0) for name in objectives.TERMS}
-    moves = {field.name: training.pop(field.name) for field in dataclasses.fields(Optimisation)}
+    names = [field.name for field in dataclasses.fields(Optimisation)]
+    moves = {name: training.pop(name) for name in names if name in training}
     try:
         return Gan(
             generator=registry.generator(config.generator, groups),

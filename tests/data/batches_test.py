@@ -52,7 +52,7 @@ def test_batches_depend_on_seed_and_step_only():
     assert len(list(gan_source().batches(6, 6))) == 0
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 1000), st.integers(1, 8))
 def test_an_embedding_is_the_mean_of_different_captions_of_its_image(step, captions):
     images, labels, embeddings = pictures()

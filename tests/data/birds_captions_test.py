@@ -14,7 +14,7 @@ SEEDS = st.integers(0, 2**32 - 1)
 ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+=<>()[]{} \n"
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(bird=BIRDS, seed=SEEDS)
 def test_the_parser_inverts_the_generator(bird, seed):
     made = captions.captions(np.random.default_rng(seed), bird)
@@ -27,7 +27,7 @@ def test_the_parser_inverts_the_generator(bird, seed):
     assert set().union(*(named for _, named in made)) == set(CAPTION_ATTRIBUTES)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(bird=BIRDS, seed=SEEDS, names=st.sets(st.sampled_from(CAPTION_ATTRIBUTES), min_size=1))
 def test_any_subset_of_attributes_can_be_named(bird, seed, names):
     named = {name: bird[name] for name in names}
@@ -35,7 +35,7 @@ def test_any_subset_of_attributes_can_be_named(bird, seed, names):
     assert captions.attributes_named(text) == named, text
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(max_size=200))
 def test_the_parser_accepts_any_text(text):
     assert set(captions.attributes_named(text)) <= set(CAPTION_ATTRIBUTES)

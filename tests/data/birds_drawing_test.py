@@ -17,7 +17,7 @@ def drawn(seed=0, **changes):
     return np.asarray(image, np.int32), box
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(bird=BIRDS, seed=st.integers(0, 2**32 - 1))
 def test_every_bird_can_be_drawn_within_its_frame(bird, seed):
     image, (top, left, bottom, right) = drawing.draw(bird, np.random.default_rng(seed))

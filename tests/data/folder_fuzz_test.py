@@ -58,7 +58,7 @@ def read(tmp_path_factory):
     return read
 
 
-fuzz = settings(max_examples=50, deadline=None)
+fuzz = settings(max_examples=50)
 
 
 @fuzz

@@ -42,7 +42,7 @@ def test_scores_equal_torch_fidelity(golden):
     assert found == pytest.approx((float(golden["isc_mean"]), float(golden["isc_std"])), rel=1e-6)
 
 
-@hypothesis.settings(deadline=None, max_examples=25)
+@hypothesis.settings(max_examples=25)
 @hypothesis.given(
     st.integers(0, 1000), st.lists(st.integers(1, 40), min_size=1, max_size=6), st.floats(-50, 50)
 )

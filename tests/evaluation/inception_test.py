@@ -40,7 +40,7 @@ def pictures(golden):
     return {"a": golden["images_a"], "b": draws.randint(0, 256, (2, 256, 256, 3)).astype(np.uint8)}
 
 
-@pytest.mark.parametrize("name", ["a", "b"])
+@pytest.mark.parametrize("name", ["a", pytest.param("b", marks=pytest.mark.slow)])
 def test_every_layer_equals_torch_fidelity(name, golden, variables, pictures):
     found = inception.Extractor(variables)(pictures[name])
     assert set(found) == {"64", "192", "768", "2048", "logits", "logits_unbiased"}

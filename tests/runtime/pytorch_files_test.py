@@ -57,7 +57,7 @@ def files(tmp_path_factory):
     return contents
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 1), st.floats(0, 1), st.binary(max_size=8), st.booleans())
 def test_a_damaged_file_is_reported_in_one_sentence(tmp_path_factory, files, which, at, noise, cut):
     content = files[which]

@@ -69,7 +69,7 @@ def test_a_bag_of_words_without_common_words_is_rejected():
 
 
 @given(st.text(max_size=300))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_a_bag_of_words_reads_any_text(caption):
     tokens = trained.BagOfWordsEncoder.create(["bird", "ß"], 4).tokens([caption])
     assert tokens.shape == (1, trained.WORDS) and tokens.max() <= 2

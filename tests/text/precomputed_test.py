@@ -90,7 +90,7 @@ def test_unfit_embeddings_are_rejected(tmp_path, arrays, message):
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.npy", "mine.h5"])
 @given(content=st.binary(max_size=60))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_a_file_of_random_bytes_is_rejected_with_its_path(tmp_path_factory, name, content):
     path = tmp_path_factory.mktemp("any") / name
     path.write_bytes(content)

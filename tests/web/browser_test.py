@@ -14,6 +14,7 @@ if not shutil.which("chromium") or not shutil.which("chromedriver"):
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
+pytestmark = pytest.mark.slow
 RED = "a small red bird with black wings"
 PICTURES = ".pictures .grid-wrap img"
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}

@@ -77,6 +77,7 @@ def test_a_port_in_use_is_refused_before_the_model_is_loaded(runs, server):
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pause", [0, 0.1])
 def test_ctrl_c_twice_closes_the_page(runs, pause):
     process = start(runs / "stage1", free_port())

@@ -1,15 +1,13 @@
 """The command `convert`: its messages, and the input that it rejects."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import lua_torch
 import numpy as np
 import pytest
+from commands import command as command_line
 from conversion import DATA, command, files_of, write_lua_torch
 
 from stackgan_jax.runtime import configuration
@@ -151,12 +149,7 @@ def test_incomplete_commands_are_rejected(options, message):
 def test_a_failing_command_prints_one_line_and_exits_with_status_1(tmp_path):
     other = write_lua_torch(tmp_path / "other.t7", lua_torch.Table(a=1))
     options = [f"--encoder={other}", f"--workdir={tmp_path / 'run'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "stackgan_jax.convert", "--source=char_cnn_rnn", *options],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-    )
+    done = command_line("--source=char_cnn_rnn", *options, module="convert")
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("stackgan_jax: ")
     assert [path.name for path in tmp_path.iterdir()] == ["other.t7"]
