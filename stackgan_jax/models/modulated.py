@@ -1,4 +1,4 @@
-"""Generators whose every block is told the sentence and the noise (after DF-GAN).
+"""Generators whose every block is modulated by the sentence and the noise (after DF-GAN).
 
 Tao et al., CVPR 2022 ("DF-GAN"), sec. 3.2: the features of each block are scaled and shifted by
 what small networks make of noise and text. Here this replaces batch normalisation; conditioning
