@@ -10,8 +10,8 @@ conditioning augmentation's KL term light. Two terms that are not in the paper h
 picture and caption by the text encoder's image tower (`matching_weight`), and in Stage II the
 distance from Stage I's picture (`consistency_weight`). Change a stage's values by
 --config.stage1.steps=20000, the data's for all stages by --config.data.test_fraction=0.2.
-`modern` takes docs/recipes.md's recipe instead, without those terms; it needs the extra
-`pretrained`.
+`modern` takes docs/recipes.md's recipe instead, with the first of those terms in Stage I of drawn
+birds only; it needs the extra `pretrained`.
 
 Result of the first form: docs/results.md, with command, hardware and date; of `folder`:
 docs/data.md. The others: not yet run.
@@ -34,14 +34,16 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
             "use --config=configs/stage1.py:stackgan_pickles, then stage2.py."
         )
     data = registry.config(dataset)
-    # Drawn birds differ in the colours of their parts, which ImageNet's features don't know.
-    encoder_recipe = "published" if dataset == "synthetic_birds" else recipe
+    drawn = dataset == "synthetic_birds"
     stages = [
-        configuration.load(f"{name}.py", f"synthetic_birds,{of}")
-        for name, of in (("text_encoder", encoder_recipe), ("stage1", recipe), ("stage2", recipe))
+        configuration.load(f"{name}.py", f"{like},{recipe}")
+        for name, like in (
+            ("text_encoder", dataset if drawn else "folder"),
+            *((stage, "synthetic_birds") for stage in ("stage1", "stage2")),
+        )
     ]
     text_encoder, stage1, stage2 = stages
-    suffix = "" if dataset == "synthetic_birds" else f"-{dataset}"
+    suffix = "" if drawn else f"-{dataset}"
     suffix += "" if recipe == "published" else f"-{recipe}"
     for stage in stages:
         stage.update(name=f"{stage.kind}{suffix}", dataset=dataset)
@@ -52,9 +54,9 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
         modern(stage1, stage2)
     else:
         published(stage1, stage2)
-    if encoder_recipe == "published":
+    if drawn or recipe == "published":
         text_encoder.update(load_size=38, steps=4500, log_every=200, save_every=1000)
-    if dataset == "synthetic_birds":
+    if drawn:
         data.builder_config = "quickstart"  # every bird looks to the right
         text_encoder.joint.flip = stage1.training.flip = stage2.training.flip = False
     elif recipe == "published":
@@ -101,7 +103,7 @@ def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
 def modern(stage1: ConfigDict, stage2: ConfigDict) -> None:
     """Steps after which Stage I draws birds (docs/recipes.md); Stage II's are not measured yet."""
     for stage in (stage1, stage2):
-        stage.training.augmentation = stage_config.modern_augmentation(stage.dataset)
+        stage_config.modern_for_data_set(stage)
     stage1.update(steps=6000, save_every=500)
     stage2.update(steps=500, save_every=100)
 

@@ -100,7 +100,7 @@ def test_a_text_encoder_that_can_not_match_pictures_is_not_trained_for_it(
 ):
     config = small_config("stage1", text_encoder=str(tmp_path / "none"))
     config.training.matching_weight = 1.0
-    features = configuration.load("text_encoder.py", "synthetic_birds,modern")
+    features = configuration.load("text_encoder.py", "folder,modern")
     monkeypatch.setattr(configuration, "load", lambda *_: features)
     with pytest.raises(UserError, match=r"set --config\.training\.matching_weight=0"):
         stages.run(config, tmp_path / "stage")

@@ -98,4 +98,8 @@ def test_only_drawn_birds_keep_their_colours_and_the_published_text_encoder(
     alone = configuration.load("stage1.py", f"{dataset},modern")
     for config in (whole.stage1, whole.stage2, alone):
         assert config.training.augmentation == augmentation
-    assert whole.text_encoder.image.network == images
+    encoder = configuration.load("text_encoder.py", f"{dataset},modern")
+    assert whole.text_encoder.image.network == encoder.image.network == images
+    taught = 20.0 if images == "trained" else 0.0  # by the image tower, which Stage I can draw for
+    assert whole.stage1.training.matching_weight == alone.training.matching_weight == taught
+    assert whole.stage2.training.matching_weight == 0
