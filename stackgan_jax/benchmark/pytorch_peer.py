@@ -9,14 +9,18 @@ import json
 import sys
 from typing import Any
 
+from stackgan_jax.runtime import packages
+from stackgan_jax.runtime.errors import UserError
+
 
 def main() -> None:
     """Answers the lines of standard input until it ends."""
     about = json.loads(sys.stdin.readline())
     try:
-        from stackgan_jax.benchmark import pytorch_training
-    except ImportError:
-        _fail("PyTorch is not installed; install it with `pip install torch`.")
+        with packages.needed("PyTorch", by="The comparison", install="torch"):
+            from stackgan_jax.benchmark import pytorch_training
+    except UserError as error:
+        _fail(str(error))
     try:
         name, trainer, tried = pytorch_training.fastest(about)
     except RuntimeError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 
 Batch = Mapping[str, np.ndarray]
@@ -294,13 +295,9 @@ def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator
     """Yields `make(start)` to `make(stop - 1)` in order, computed ahead by tf.data."""
     if start >= stop:
         return
-    try:
+    by = "Holding the data in the host's memory, which --config.data.residency=device avoids,"
+    with packages.needed("TensorFlow", by):
         import tensorflow as tf
-    except ImportError as error:
-        raise UserError(
-            "Batches from the host's memory need TensorFlow, which is not installed; install it, "
-            "or set --config.data.residency=device."
-        ) from error
 
     tf.config.set_visible_devices([], "GPU")
     example = make(start)

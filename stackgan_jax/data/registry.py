@@ -10,6 +10,7 @@ example --mode=evaluate) need it in this file.
 
 import dataclasses
 import importlib
+import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from ml_collections import ConfigDict
 from stackgan_jax.data import tfds_source
 from stackgan_jax.data.folder.source import FolderSource
 from stackgan_jax.data.records import Source
+from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.locking import unwritable
 
@@ -160,7 +162,7 @@ def source(data: ConfigDict) -> Source:
     folder = directory(data.dir)
     if callable(make):
         return make(data, folder)
-    prepared_elsewhere = getattr(_builder_class(make), "prepared_elsewhere", None)
+    prepared_elsewhere = getattr(_builder_class(name, make), "prepared_elsewhere", None)
     if prepared_elsewhere and (found := prepared_elsewhere(data.path, folder)):
         return found
     arguments = (name, data.builder_config or None, data.dir or None, data.path or None)
@@ -212,7 +214,7 @@ def builder(
     if callable(data_set.source):
         choices = ", ".join(sorted(n for n, d in DATA_SETS.items() if not callable(d.source)))
         raise UserError(f"Dataset {name!r} has no TFDS builder; choose from {choices}.")
-    kind = _builder_class(data_set.source)
+    kind = _builder_class(name, data_set.source)
     configs = [known.name for known in kind.BUILDER_CONFIGS]
     if config is not None and config not in configs:
         choices = ", ".join(configs) or "none: leave config.data.builder_config empty"
@@ -251,7 +253,12 @@ def _find(name: str) -> DataSet:
     return DATA_SETS[name]
 
 
-def _builder_class(reference: str) -> Any:
-    """The class that "module:Class" names."""
+def _builder_class(name: str, reference: str) -> Any:
+    """The class that "module:Class" names, of the data set `name`."""
+    with packages.needed("TensorFlow Datasets", by=f"The data set {name}"):
+        import tensorflow_datasets  # noqa: F401
+
+        if not importlib.util.find_spec("tensorflow"):  # TFDS imports it only when it reads
+            raise ImportError("No module named 'tensorflow'")
     module, class_name = reference.split(":")
     return getattr(importlib.import_module(module), class_name)

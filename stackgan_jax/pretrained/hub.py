@@ -12,7 +12,7 @@ from stackgan_jax.data import images
 from stackgan_jax.evaluation import records
 from stackgan_jax.pretrained import model_file
 from stackgan_jax.pretrained.model import Model
-from stackgan_jax.runtime import files
+from stackgan_jax.runtime import files, packages
 from stackgan_jax.runtime.errors import UserError
 
 PREFIX = "hf://"
@@ -56,12 +56,8 @@ def download(name: str) -> Path:
     Raises:
         UserError: the package is missing, or the hub has no such model or can't be reached.
     """
-    try:
+    with packages.needed("huggingface_hub", by=f"Loading {name}", install="huggingface_hub"):
         from huggingface_hub import snapshot_download
-    except ImportError as error:
-        raise UserError(
-            f"Loading {name} needs huggingface_hub; install it with pip install -e '.[hub]'."
-        ) from error
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     try:
         folder = snapshot_download(repository, revision=revision or None, allow_patterns=[WEIGHTS])

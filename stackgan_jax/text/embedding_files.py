@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stackgan_jax.data.published_sets import stackgan_files
-from stackgan_jax.runtime import numpy_files, pickles
+from stackgan_jax.runtime import numpy_files, packages, pickles
 from stackgan_jax.runtime.errors import UserError, reason
 
 _KNOWN = {"embeddings", "captions"}
@@ -78,12 +78,8 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    try:
+    with packages.needed("h5py", by=f"Reading {path}", install="h5py"):
         import h5py
-    except ImportError as error:
-        raise UserError(
-            f"Reading {path} needs the library h5py; install it with pip install -e '.[hdf5]'."
-        ) from error
     with h5py.File(path) as file:
         datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
         known = _KNOWN & datasets.keys() or datasets

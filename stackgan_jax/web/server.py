@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from stackgan_jax.pretrained import loading
+from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -24,12 +25,8 @@ def serve(source: str | Path | None, host: str, port: int) -> None:
     """
     # Before it is imported: it asks a server for its newest version, and reports usage.
     os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-    try:
+    with packages.needed("Gradio", by="The page", install="gradio"):
         import gradio
-    except ImportError as error:
-        raise UserError(
-            f"The page needs Gradio ({error}); install it with pip install -e '.[web]'."
-        ) from error
     from stackgan_jax.web import page
 
     _require_free(host, port)

@@ -2,13 +2,12 @@
 
 import collections
 import re
-import types
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from stackgan_jax.runtime import pytorch_files
+from stackgan_jax.runtime import packages, pytorch_files
 from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.weights import lua_encoder, torch7
 
@@ -38,20 +37,10 @@ def read_pytorch(path: str | Path) -> Arrays:
 
 def write_pytorch(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a state dict in PyTorch's old format, which even its first versions read."""
-    torch = _import_torch()
+    with packages.needed("PyTorch", by="Writing PyTorch's .pth files", install="torch"):
+        import torch
     tensors = {key: torch.from_numpy(np.array(array)) for key, array in arrays.items()}
     torch.save(collections.OrderedDict(tensors), path, _use_new_zipfile_serialization=False)
-
-
-def _import_torch() -> types.ModuleType:
-    """Returns the module torch; raises UserError with the install command if it is missing."""
-    try:
-        import torch
-    except ImportError as error:
-        raise UserError(
-            "Writing PyTorch's .pth files needs PyTorch; install it with `pip install torch`."
-        ) from error
-    return torch
 
 
 def read_tensorflow(path: str | Path) -> Arrays:
@@ -69,12 +58,8 @@ def read_tensorflow(path: str | Path) -> Arrays:
     prefix = _PART_OF_A_CHECKPOINT.sub("", str(path))
     if not Path(prefix).is_file() and not Path(f"{prefix}.index").is_file():
         raise UserError(f"There is no TensorFlow checkpoint {path}.")
-    try:
+    with packages.needed("TensorFlow", by=f"Reading the checkpoint {path}"):
         import tensorflow as tf
-    except ImportError as error:
-        raise UserError(
-            "TensorFlow's checkpoints need TensorFlow; install it with `pip install tensorflow`."
-        ) from error
     try:
         reader = tf.train.load_checkpoint(prefix)
         names = reader.get_variable_to_shape_map()

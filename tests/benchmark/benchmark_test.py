@@ -79,7 +79,7 @@ def test_the_peer_runs_steps(monkeypatch):
         (
             "import sys; sys.modules['torch'] = None\n"
             "from stackgan_jax.benchmark import pytorch_peer; pytorch_peer.main()",
-            "PyTorch is not installed; install it with `pip install torch`",
+            "needs PyTorch, .*; install it with `pip install torch`",
         ),
     ],
 )

@@ -22,7 +22,7 @@ from stackgan_jax.models.efficientnet.network import (
     Trunk,
     stages,
 )
-from stackgan_jax.runtime import pytorch_files
+from stackgan_jax.runtime import packages, pytorch_files
 from stackgan_jax.runtime.errors import UserError
 
 EPSILON = 1e-3  # of batch normalisation
@@ -74,10 +74,7 @@ def _packaged(network: str) -> Path:
     for folder in (known and known.submodule_search_locations) or ():
         for path in sorted(Path(folder, "models").glob("*.pth")):
             return path
-    raise UserError(
-        f"The pretrained network {network} needs the package {package}; install it with "
-        "`pip install -e '.[pretrained]'`."
-    )
+    raise packages.missing(package, by=f"The pretrained network {network}", install=package)
 
 
 def _blocks(network: str) -> Iterator[tuple[str, int, int, int, int, int, str]]:

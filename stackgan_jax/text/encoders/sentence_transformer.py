@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.encoder import Encoder
 
@@ -96,13 +97,9 @@ def _probed(model: str) -> np.ndarray:
 
 @functools.cache
 def _loaded(model: str) -> Any:
-    try:
+    by = f"The text encoder sentence_transformer ({model})"
+    with packages.needed("sentence-transformers", by, install="sentence-transformers"):
         from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise UserError(
-            f"The text encoder sentence_transformer ({model}) needs the library "
-            f"sentence-transformers ({error}); install it with pip install -e '.[sentence]'."
-        ) from error
     try:
         return SentenceTransformer(model)
     except Exception as error:  # The library raises many kinds of errors.
