@@ -1,6 +1,8 @@
 """The wheel: it contains all modules and configs, and works without a clone."""
 
+import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +46,17 @@ def installed(wheel, tmp_path_factory):
     status, output = run(sys.executable, "-m", "pip", "install", *options, str(wheel))
     assert status == 0, output
     return folder
+
+
+def test_a_light_installation_has_every_package_but_tensorflow_and_what_needs_it():
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    everything = set(config["options"]["install_requires"].split("\n")) - {""}
+    lines = (ROOT / "requirements-light.txt").read_text().splitlines()
+    light = {line for line in lines if not line.startswith("#")}
+    assert light < everything
+    left_out = {re.match(r"[\w-]+", line)[0].partition("-")[0] for line in everything - light}
+    assert left_out == {"clu", "importlib_resources", "tensorboard", "tensorflow"}
 
 
 @pytest.mark.slow
