@@ -5,7 +5,7 @@ import dataclasses
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.evaluation.stamps import Score, Stamp
 
-QUICK = {"attributes": False, "images": 160}  # of config.eval
+QUICK = {"attributes": False, "independent": False, "images": 160}  # of config.eval
 
 
 def stamp(**changes):

@@ -58,8 +58,9 @@ def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
         return None
     best, evaluating = config.keep.best, InTraining(config, workdir)
     if best in METRICS and best not in evaluating.metrics:
+        why = f" ({evaluating.left_out[best]})" if best in evaluating.left_out else ""
         raise UserError(
-            f"config.keep.best={best} isn't measured here; choose from "
+            f"config.keep.best={best} isn't measured here{why}; choose from "
             f"{', '.join(evaluating.metrics)}, or set what it needs (config.eval.inception)."
         )
     return evaluating
@@ -74,13 +75,14 @@ class InTraining:
 
     Attributes:
         metrics: the names of the metrics that will be measured.
+        left_out: metric → why it won't.
     """
 
     def __init__(self, config: ConfigDict, workdir: Path) -> None:
         self._config, self._workdir = config, workdir
         self._game = load_game(workdir)
         self._evaluation = prepare(config, workdir, resolve(config.eval))
-        self.metrics = self._evaluation.metrics
+        self.metrics, self.left_out = self._evaluation.metrics, self._evaluation.left_out
 
     def __call__(
         self, step: int, state: gan.GanState, abandoned: Callable[[], bool]

@@ -18,18 +18,17 @@ class Captions:
         sentences: n captions.
         images: `[n]`, the index of the real picture that each caption describes.
         labels: `[n]`, the class of that real picture.
-        embeddings: `[n, t]`, by the text encoder that was trained with the image encoder; None
-            without one.
+        embeddings: reader → `[n, t]`, by the text encoder that was trained with its network.
     """
 
     sentences: Sequence[str]
     images: np.ndarray
     labels: np.ndarray
-    embeddings: np.ndarray | None = None
+    embeddings: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def first(self, count: int) -> "Captions":
         """Returns the captions of the first `count` pictures."""
-        embeddings = None if self.embeddings is None else self.embeddings[:count]
+        embeddings = {reader: each[:count] for reader, each in self.embeddings.items()}
         return Captions(
             self.sentences[:count], self.images[:count], self.labels[:count], embeddings
         )

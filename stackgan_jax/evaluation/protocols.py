@@ -33,6 +33,7 @@ class Protocol:
         dtype: Inception's, one of `inception.DTYPES`.
         batch_size: pictures that Inception reads at once.
         attributes: whether to look for the attributes in captions, where the data have them.
+        independent: whether to score by the independent scorer.
         sentences: how many sentences are drawn several times, for the spread, at most.
         repeats: how many times.
     """
@@ -53,6 +54,7 @@ class Protocol:
     dtype: str = "float32"
     batch_size: int = 32
     attributes: bool = True
+    independent: bool = True
     sentences: int = 64
     repeats: int = 4
 
@@ -69,7 +71,7 @@ PROTOCOLS = {
 # Fields of `config.eval` that replace those of a preset, unless they are "" or 0.
 _REPLACED = ("images", "resize", "truncation")
 # Fields of `config.eval` that a protocol always takes; changes to these appear in its name.
-_NAMED = ("dtype", "seed", "attributes")
+_NAMED = ("dtype", "seed", "attributes", "independent")
 _TAKEN = (*_NAMED, "inception", "batch_size")
 
 

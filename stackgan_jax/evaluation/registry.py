@@ -23,6 +23,7 @@ from stackgan_jax.evaluation.evidence import Evidence
 READS = {
     "inception": 'FID\'s Inception-v3: "2048" and "logits_unbiased"',
     "joint": 'the image encoder of the run\'s joint embedding: "joint"',
+    "independent": 'the scorer that no generator is trained against: "independent"',
     "attributes": 'the judge of synthetic birds: "attribute/<name>"',
     "detail": 'no network: "detail" and "gradients", energies of each picture',
     "thumbnails": 'no network: "thumbnail", of the pictures that `Evidence.groups` puts together',

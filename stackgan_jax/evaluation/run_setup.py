@@ -1,6 +1,7 @@
 """Opens everything that the evaluation of a run needs: data, readers, captions."""
 
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +13,25 @@ from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.evaluation import inception_weights, spread_scores
 from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Captions
+from stackgan_jax.evaluation.independent_scorer import IndependentReader, trained
 from stackgan_jax.evaluation.protocols import Protocol
 from stackgan_jax.evaluation.readers import AttributeReader, InceptionReader, JointReader, Reader
 from stackgan_jax.evaluation.runs import Evaluation
 from stackgan_jax.models.image_tower import ImageTower
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.text.scorer import Scorer
 
 
-def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluation:
+def prepare(
+    config: ConfigDict, directory: Path, protocol: Protocol, train: bool = True
+) -> Evaluation:
     """Opens everything that the evaluation of a run needs.
 
     Args:
         config: of the run.
         directory: of the run.
         protocol: how to evaluate.
+        train: whether to train the independent scorer where there is none yet.
 
     Raises:
         UserError: for a missing encoder or the weights of another Inception.
@@ -34,15 +40,22 @@ def prepare(config: ConfigDict, directory: Path, protocol: Protocol) -> Evaluati
     load = functools.partial(input_pipeline.load, config.data)
     test = load("test", augment.load_size(size))
     readers, left_out = _find_readers(directory, protocol)
+    if protocol.independent:
+        try:
+            encoder, flip = text.load_encoder(directory).name, config.training.flip
+            readers.append(IndependentReader(trained(load, encoder, size, flip, train)))
+        except UserError as error:
+            left_out["independent_kid"] = error
     if protocol.attributes and test.attributes:
         # Imported here: only synthetic birds have attributes.
         from stackgan_jax.evaluation import attribute_accuracy
 
         judge = attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
         readers.append(AttributeReader(judge))
-    joint = next((reader for reader in readers if isinstance(reader, JointReader)), None)
-    captions, embeddings = _choose_captions(test, directory, protocol, joint)
+    scorers = {reader.name: reader.scorer for reader in readers if isinstance(reader, JointReader)}
+    captions, embeddings = _choose_captions(test, directory, protocol, scorers)
     spread_readers: list[Reader] = [spread_scores.ThumbnailReader()]
+    joint = next((reader for reader in readers if reader.name == "joint"), None)
     if joint is not None and isinstance(joint.scorer.image, ImageTower):
         spread_readers.append(spread_scores.LayerReader(joint))
     return Evaluation(
@@ -86,7 +99,7 @@ def _described(config: ConfigDict, test: Split) -> str:
 
 
 def _choose_captions(
-    test: Split, directory: Path, protocol: Protocol, joint: JointReader | None
+    test: Split, directory: Path, protocol: Protocol, scorers: Mapping[str, Scorer]
 ) -> tuple[Captions, np.ndarray]:
     """Chooses one caption for each picture; the test images take turns in a random order."""
     rng = np.random.default_rng((protocol.seed, 3))
@@ -95,8 +108,7 @@ def _choose_captions(
     sentences = [test.captions[image][place] for image, place in zip(chosen, places, strict=True)]
     known = input_pipeline.embed_captions(test, text.load_encoder(directory))
     embeddings = np.asarray(known.flat[known.offsets[chosen] + places], np.float32)
-    matching = None
-    if joint is not None:
-        unique, back = np.unique(sentences, return_inverse=True)
-        matching = joint.scorer.embed_captions([str(sentence) for sentence in unique])[back]
+    unique, back = np.unique(sentences, return_inverse=True)
+    unique = [str(sentence) for sentence in unique]
+    matching = {name: scorer.embed_captions(unique)[back] for name, scorer in scorers.items()}
     return Captions(sentences, chosen, test.labels[chosen], matching), embeddings

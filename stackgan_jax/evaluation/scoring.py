@@ -4,14 +4,12 @@ import dataclasses
 import math
 from collections.abc import Iterable
 
-from stackgan_jax.evaluation import registry
+from stackgan_jax.evaluation import cautions, registry
 from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.readers import Reader
 from stackgan_jax.evaluation.registry import Measurement
 from stackgan_jax.evaluation.stamps import Score, Stamp
 from stackgan_jax.runtime.errors import UserError
-
-ABOVE = 1.02  # times the score of the real pictures; less than that is chance
 
 
 def score(
@@ -59,15 +57,7 @@ def _stamped(name: str, found: Measurement, evidence: Evidence) -> Score:
         **evidence.reader.stamp,
         **evidence.origin,
     )
-    warnings = (found.warning, evidence.reader.warning, _flattery(name, found))
+    flattery = cautions.above_real(registry.METRICS[name], found.value, found.real)
+    warnings = (found.warning, evidence.reader.warning, flattery)
     warning = "; ".join(filter(None, warnings))
     return Score(name, found.value, stamp, found.spread, found.real, warning)
-
-
-def _flattery(name: str, found: Measurement) -> str:
-    """Warns of a text score above that of real pictures, which nothing honest reaches; or ""."""
-    metric = registry.METRICS[name]
-    of_text = metric.captions and metric.better == "higher"
-    if not of_text or found.real is None or found.value <= ABOVE * found.real:
-        return ""
-    return "above real pictures: not to be trusted"

@@ -116,6 +116,7 @@ RANGES: Mapping[str, Range] = {
 FLAGS = (
     "shard_state",
     "eval.attributes",
+    "eval.independent",
     "text.final_pooling",
     "joint.flip",
     "training.flip",

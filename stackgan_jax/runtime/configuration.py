@@ -103,6 +103,7 @@ def evaluation() -> ConfigDict:
             "batch_size": 32,  # pictures that Inception reads at once
             "seed": 0,  # of the choice of captions and of the noise
             "attributes": True,  # read the attributes that captions name, if the data set has them
+            "independent": True,  # a scorer that no generator knows; the first use trains it
         }
     )
 

@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
-from stackgan_jax.evaluation import scoring
+from stackgan_jax.evaluation import cautions
+from stackgan_jax.evaluation.metrics import METRICS
 from stackgan_jax.evaluation.readers import JointReader
-from stackgan_jax.evaluation.registry import METRICS, Measurement
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,7 @@ from stackgan_jax.evaluation.registry import METRICS, Measurement
     ],
 )
 def test_a_text_score_above_that_of_real_pictures_is_marked(name, value, real, marked):
-    assert name in METRICS
-    warning = scoring._flattery(name, Measurement(value, "a share", "features", real=real))
+    warning = cautions.above_real(METRICS[name], value, real)
     assert ("not to be trusted" in warning) == marked
 
 

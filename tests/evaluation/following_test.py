@@ -13,7 +13,7 @@ from stackgan_jax.evaluation.stamps import Score
 from stackgan_jax.runtime import lease
 from stackgan_jax.runtime.errors import UserError
 
-EVALUATED = "quick, changed: images 160, attributes False"  # the name of QUICK's protocol
+EVALUATED = "quick, changed: images 160, attributes False, independent False"  # QUICK's protocol
 
 
 def test_each_checkpoint_is_evaluated_until_training_ends(run, monkeypatch, capsys):
@@ -69,7 +69,7 @@ def test_checkpoints_without_fid_are_scored_again_with_inception(run, monkeypatc
         records.add(run, without)
     scored = []
     monkeypatch.setattr(evaluate, "prepared", lambda *_: "evaluation")
-    monkeypatch.setattr(evaluate, "_follow_one", lambda _, step: scored.append(step))
+    monkeypatch.setattr(evaluate, "_follow_one", lambda _, step, published: scored.append(step))
     monkeypatch.setattr(inception_weights, "load", lambda path: None)
     evaluate.follow(run, QUICK)
     assert scored == []

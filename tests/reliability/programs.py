@@ -19,7 +19,7 @@ TRIALS = int(os.environ.get("STACKGAN_JAX_TRIALS", "6"))
 TRAININGS = ("text_encoder", "stage1", "stage2")
 NAMES = (*TRAININGS, "prepare", "report", "evaluate")
 FIELDS = {name: ("generator", "discriminator", "ema") for name in ("stage1", "stage2")}
-QUICK = ("--config.eval.images=8", "--config.eval.batch_size=8")
+QUICK = ("--config.eval.images=8", "--config.eval.batch_size=8", "--config.eval.independent=False")
 
 
 class Programs:
