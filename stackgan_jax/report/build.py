@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 from stackgan_jax import sample
 from stackgan_jax.data import augment, input_pipeline
 from stackgan_jax.evaluation.attribute_accuracy import trained
-from stackgan_jax.report import facts, pictures
+from stackgan_jax.report import facts, pictures, scores
 from stackgan_jax.report.measurement import COMPARED, SEED, Measurement, measure
 from stackgan_jax.report.page import Content, render_report
 from stackgan_jax.runtime import configuration, files, paths
@@ -53,6 +53,7 @@ def write(workdir: Path, began: float | None = None, data: Mapping[str, Any] | N
     sampler = dataclasses.replace(sampler, config=config)
     folder = _make_folder(workdir / "report")
     measurement = measure(sampler, folder)
+    record = scores.measure(sampler)
     content = _content(sampler, measurement, runs)
     elapsed = 0.0 if began is None else time.monotonic() - began
     known = {
@@ -60,6 +61,7 @@ def write(workdir: Path, began: float | None = None, data: Mapping[str, Any] | N
         **facts.of_runs(workdir, runs),
         **facts.of_data(sampler.config.data, measurement.training, measurement.unseen.test),
         **measurement.facts(),
+        **scores.facts(record),
         **facts.of_machine(),
     }
     html = render_report(known, content)

@@ -32,6 +32,15 @@ def facts():
             **dict.fromkeys(("train_images", "train_classes", "test_images", "test_classes"), 9),
             "shared_classes": 0,
         },
+        "scores": {
+            "step": 4000,
+            "protocol": "quick",
+            "measured": [
+                dict.fromkeys(("title", "value", "real", "better", "pictures", "features"), "any")
+            ],
+            "cautions": ["Spread: pictures of one sentence are much alike."],
+            "left_out": {"FID": "no weights"},
+        },
         "seed": 0,
         "captions_judged": 9,
         "attribute_accuracy": shares,
@@ -71,8 +80,11 @@ def content():
 def test_three_stages_have_their_headings_and_columns_the_last_one_first(facts, content, parsed):
     shown = parsed(page.render_report(facts, content))
     stages = [heading(stage) for stage in reversed(STAGES)]
+    scores = ["Metric", "Score", "Real images", "Better", "Pictures", "Read by"]
+    assert "much alike" in shown.text and "Left out: FID: no weights" in shown.text
     assert shown.headings == [
-        *("Attribute", "Named", *stages, "Real images", "Chance", "Classifier itself")
+        *scores,
+        *("Attribute", "Named", *stages, "Real images", "Chance", "Classifier itself"),
     ]
     assert f"{stages[0]} draws 25 % correctly" in " ".join(shown.text.split())
     assert len(shown.images) == len(STAGES) + 2 + 2 * 2
