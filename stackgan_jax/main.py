@@ -242,7 +242,7 @@ def evaluate() -> None:
     if IMAGES.value or REFERENCE.value:
         _evaluate_folders(settings)
     elif FOLLOW.value:
-        evaluate.follow(_one_workdir(), settings, _moved_data())
+        evaluate.follow(_one_workdir(), settings, _moved_data(), _print_stamps)
     elif len(WORKDIR.value or ()) > 1:
         _compare_runs(settings)
     else:
@@ -263,7 +263,7 @@ def _evaluate_folders(settings: dict[str, Any]) -> None:
 def _print_stamps(record: Any) -> None:
     """Prints what an evaluation's scores were measured with, if --stamps asks for it."""
     if STAMPS.value:
-        print(f"\n{record.stamps()}")
+        print(f"\n{record.stamps()}", flush=True)
 
 
 def _compare_runs(settings: dict[str, Any]) -> None:
@@ -271,7 +271,10 @@ def _compare_runs(settings: dict[str, Any]) -> None:
 
     workdirs = [paths.folder(workdir) for workdir in WORKDIR.value]
     output = Path(OUTPUT.value or "comparison.html")
-    comparison.compare(workdirs, settings, output, _moved_data())
+    for run, evaluations in comparison.compare(workdirs, settings, output, _moved_data()).items():
+        if STAMPS.value:
+            print(f"\n{run}", flush=True)
+        _print_stamps(evaluations[-1])
 
 
 def _evaluation_settings() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The evaluation commands: a run, two folders of pictures, and a run that is still in training."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +89,12 @@ def require_checkpoint(directory: Path) -> None:
         raise UserError(f"There is no checkpoint in {directory} to evaluate; train it first.")
 
 
-def follow(workdir: Path, given: Mapping[str, Any], data: Mapping[str, Any] | None = None) -> None:
+def follow(
+    workdir: Path,
+    given: Mapping[str, Any],
+    data: Mapping[str, Any] | None = None,
+    published: Callable[[Record], None] = lambda record: None,
+) -> None:
     """Evaluates each checkpoint of a run while another process trains it, until training ends.
 
     Checkpoints that were evaluated by the same protocol are skipped. The newest checkpoint comes
@@ -100,6 +105,7 @@ def follow(workdir: Path, given: Mapping[str, Any], data: Mapping[str, Any] | No
         workdir: of the run or the quickstart.
         given: values of `config.eval` from the command line.
         data: values of `config.data` where the data have moved.
+        published: called with each evaluation after it was written.
 
     Raises:
         UserError: without a run, or for a run that is not in training and has no checkpoint.
@@ -118,7 +124,7 @@ def follow(workdir: Path, given: Mapping[str, Any], data: Mapping[str, Any] | No
         done |= {r.step for r in evaluated(directory, protocol) if has_fid_if(protocol, r)}
         if waiting := [step for step in steps if step not in done]:
             evaluation = evaluation or prepared(directory, config, given)
-            _follow_one(evaluation, waiting[-1])
+            _follow_one(evaluation, waiting[-1], published)
             done.add(waiting[-1])
         elif ended:
             break
@@ -154,7 +160,9 @@ def _announce_wait(what: str, directory: Path) -> bool:
     return True
 
 
-def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
+def _follow_one(
+    evaluation: runs.Evaluation, step: int, published: Callable[[Record], None]
+) -> None:
     try:
         sampler = sample.load(evaluation.directory, step)
     except Exception as error:  # a half-deleted checkpoint can raise anything
@@ -162,7 +170,7 @@ def _follow_one(evaluation: runs.Evaluation, step: int) -> None:
             raise
         print(f"Step {step:,} was deleted before it could be read: {error}", flush=True)
         return
-    runs.publish(evaluation, evaluation.of(sampler))
+    published(runs.publish(evaluation, evaluation.of(sampler)))
 
 
 def has_fid_if(protocol: protocols.Protocol, record: Record) -> bool:

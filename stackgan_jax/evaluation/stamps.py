@@ -94,21 +94,22 @@ class Stamp:
 
 
 # Two evaluations of one metric can be compared if these fields of their stamps agree.
-COMPARABLE = (
-    "definition",
-    "features",
-    "sha256",
-    "resize",
-    "precision",
-    "generated",
-    "real",
-    "splits",
-    "truncation",
-    "size",
-    "data",
-    "split",
-    "captions",
-)
+# Field → what it is, in words.
+COMPARABLE = {
+    "definition": "the definition",
+    "features": "the features",
+    "sha256": "the network that reads the pictures",
+    "resize": "the resizing",
+    "precision": "the precision",
+    "generated": "the number of drawn pictures",
+    "real": "the number of real pictures",
+    "splits": "the splits",
+    "truncation": "the truncation of the noise",
+    "size": "the size of the pictures",
+    "data": "the data",
+    "split": "the split of the data",
+    "captions": "the choice of captions",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,9 +164,9 @@ class Score:
         fields = {field.name: stored[field.name] for field in dataclasses.fields(cls)}
         return cls(**fields | {"stamp": Stamp(**stored["stamp"])})
 
-    def comparable(self, other: "Score") -> bool:
-        """Returns whether both scores were measured in the same way."""
-        return all(getattr(self.stamp, n) == getattr(other.stamp, n) for n in COMPARABLE)
+    def differences(self, other: "Score") -> list[str]:
+        """Returns the fields of COMPARABLE in which two scores were measured differently."""
+        return [n for n in COMPARABLE if getattr(self.stamp, n) != getattr(other.stamp, n)]
 
 
 def title(name: str) -> str:

@@ -7,21 +7,23 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from stackgan_jax import sample
-from stackgan_jax.evaluation import evaluate, protocols, records
-from stackgan_jax.evaluation.metrics import BETTER
+from stackgan_jax.evaluation import cautions, evaluate, protocols, records
+from stackgan_jax.evaluation.metrics import BETTER, METRICS
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.evaluation.runs import publish
-from stackgan_jax.evaluation.stamps import TITLES, Score, number
+from stackgan_jax.evaluation.stamps import COMPARABLE, TITLES, Score, number
+from stackgan_jax.report import same_captions
 from stackgan_jax.report.curves import Chart, binned
 from stackgan_jax.report.facts import Log, read_log
-from stackgan_jax.report.rendering import render
+from stackgan_jax.report.rendering import listed, render
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.runtime.run_files import saved_steps
+from stackgan_jax.training.checkpoint import Checkpoints
 
 MOST = 6  # the most runs whose curves a chart can distinguish
 
-Runs = Mapping[str, Sequence[Record]]  # workdir → its evaluations by one protocol, oldest first
+# workdir → its evaluations by one protocol, the one of the checkpoint that is drawn from last
+Runs = Mapping[str, Sequence[Record]]
 
 
 class Cell(NamedTuple):
@@ -36,17 +38,20 @@ def compare(
     given: Mapping[str, Any],
     output: Path,
     data: Mapping[str, Any] | None = None,
-) -> None:
-    """Writes a page with one table and the curves of several runs, and prints the table.
+) -> Runs:
+    """Writes a page with a table, pictures and curves of several runs, and prints the table.
 
-    The newest checkpoint of each run is evaluated first, unless the run's metrics.json already
-    has an evaluation of it by the same protocol.
+    The checkpoint that each run draws from is evaluated first, unless the run's metrics.json
+    already has an evaluation of it by the same protocol.
 
     Args:
         workdirs: of the runs, at most MOST.
         given: evaluation settings of the command line.
         output: path of the page.
         data: values of `config.data` where the data of the runs have moved.
+
+    Returns:
+        The evaluations that were compared.
 
     Raises:
         UserError: a workdir has no run or no checkpoint or is given twice, there are too many
@@ -62,8 +67,10 @@ def compare(
         for directory, config in found
     }
     logs = {str(directory): read_log(directory) for directory, _ in found}
-    records.save(output, page(runs, logs))
-    print(f"{text(runs)}\n\nTable and curves: {output}", flush=True)
+    samplers = {run: sample.load(run, of[-1].step) for run, of in runs.items()}
+    records.save(output, page(runs, logs, same_captions.draw(samplers, data)))
+    print(f"{text(runs)}\n\nTable, pictures and curves: {output}", flush=True)
+    return runs
 
 
 def _require_distinct(directories: Sequence[Path]) -> None:
@@ -77,32 +84,36 @@ def _require_distinct(directories: Sequence[Path]) -> None:
 
 
 def _evaluations(directory: Path, config: ConfigDict, given: Mapping[str, Any]) -> list[Record]:
-    """A run's evaluations by the given protocol; evaluates the newest checkpoint if needed."""
+    """A run's evaluations by a protocol; evaluates the checkpoint that is drawn from if needed."""
     protocol = protocols.resolve(evaluate.settings_of(directory, given))
-    evaluated = evaluate.evaluated(directory, protocol)
-    newest = saved_steps(directory / "checkpoints")[-1]
-    if any(r.step == newest and evaluate.has_fid_if(protocol, r) for r in evaluated):
-        return evaluated
-    evaluation = evaluate.prepared(directory, config, given)
-    publish(evaluation, evaluation.of(sample.load(directory)))
-    return evaluate.evaluated(directory, protocol)
+    drawn = Checkpoints(directory / "checkpoints", **config.get("keep", {}), read_only=True).best
+    known = evaluate.evaluated(directory, protocol)
+    if not any(r.step == drawn and evaluate.has_fid_if(protocol, r) for r in known):
+        evaluation = evaluate.prepared(directory, config, given)
+        drawn = publish(evaluation, evaluation.of(sample.load(directory))).step
+        known = evaluate.evaluated(directory, protocol)
+    return sorted(known, key=lambda record: record.step == drawn)
 
 
-def page(runs: Runs, logs: Mapping[str, Log]) -> str:
+def page(runs: Runs, logs: Mapping[str, Log], rows: Sequence[same_captions.Row] = ()) -> str:
     """Returns the comparison as HTML.
 
     Args:
         runs: with at least one evaluation each.
         logs: workdir → the run's log, which contains the training time of each step.
+        rows: pictures of all runs for the same captions.
     """
     names = _metrics(runs)
     return render(
         "comparison.html",
         protocol=next(iter(runs.values()))[-1].protocol,
         runs=runs,
-        metrics=[(TITLES[name], BETTER[name]) for name in names],
-        rows={run: [_cell(runs, run, name) for name in names] for run in runs},
+        rows=[
+            (TITLES[name], BETTER[name], [_cell(runs, run, name) for run in runs]) for name in names
+        ],
         warnings=_warnings(runs),
+        cautions=_cautions(runs),
+        pictures=rows,
         charts=[_charts(name, runs, logs) for name in names],
     )
 
@@ -139,13 +150,20 @@ def _newest_scores(runs: Runs, name: str) -> list[Score]:
 
 
 def _metrics(runs: Runs) -> list[str]:
-    """The metrics of the newest evaluations, in the order of TITLES."""
+    """The metrics of the evaluations of the table, in the order of TITLES."""
     return [name for name in TITLES if _newest_scores(runs, name)]
 
 
 def _incomparable(runs: Runs, score: Score) -> bool:
     """Whether another run measured this metric in another way."""
-    return any(not score.comparable(other) for other in _newest_scores(runs, score.name))
+    return any(score.differences(other) for other in _newest_scores(runs, score.name))
+
+
+def _why(runs: Runs, name: str) -> str:
+    """In what the runs measured a metric differently, in words; "" for nothing."""
+    first, *others = _newest_scores(runs, name)
+    fields = {field for other in others for field in first.differences(other)}
+    return listed(words for field, words in COMPARABLE.items() if field in fields)
 
 
 def _figure(runs: Runs, score: Score) -> str:
@@ -154,14 +172,30 @@ def _figure(runs: Runs, score: Score) -> str:
 
 
 def _warnings(runs: Runs) -> list[str]:
-    marked = [
-        TITLES[name]
-        for name in _metrics(runs)
-        if any(_incomparable(runs, score) for score in _newest_scores(runs, name))
+    """Why metrics can't be compared; those with the same reason share a line."""
+    marked: dict[str, list[str]] = {}
+    for name in _metrics(runs):
+        if why := _why(runs, name):
+            marked.setdefault(why, []).append(TITLES[name])
+    return [
+        f"* not comparable, because the runs differ in {why}: {', '.join(titles)}"
+        for why, titles in marked.items()
     ]
-    if not marked:
-        return []
-    return [f"* not comparable because the runs measured it differently: {', '.join(marked)}"]
+
+
+def _cautions(runs: Runs) -> list[str]:
+    """What a reader of each run's scores must know."""
+    return [
+        f"Run {place}: {said}"
+        for place, evaluations in enumerate(runs.values(), 1)
+        for said in cautions.in_words(list(evaluations[-1].scores.values()))
+    ]
+
+
+def _is_honest(score: Score) -> bool:
+    """Whether a score is not above that of real pictures, which would flatter."""
+    metric = METRICS.get(score.name)
+    return metric is None or not cautions.above_real(metric, score.value, score.real)
 
 
 def _cell(runs: Runs, run: str, name: str) -> Cell:
@@ -169,9 +203,11 @@ def _cell(runs: Runs, run: str, name: str) -> Cell:
     if score is None:
         return Cell("–", False)
     real = "" if score.real is None else f" (real {number(name, score.real)})"
-    values = [each.value for each in _newest_scores(runs, name)]
-    best = len(values) > 1 and score.value == {"min": min, "max": max}[BETTER[name]](values)
-    return Cell(_figure(runs, score) + real, best and not _incomparable(runs, score))
+    scores = _newest_scores(runs, name)
+    honest = [each.value for each in scores if _is_honest(each)]
+    best = {"min": min, "max": max}[BETTER[name]](honest, default=None)
+    is_best = len(scores) > 1 and _is_honest(score) and score.value == best
+    return Cell(_figure(runs, score) + real, is_best and not _incomparable(runs, score))
 
 
 def _charts(name: str, runs: Runs, logs: Mapping[str, Log]) -> list[Chart]:
@@ -193,5 +229,5 @@ def _chart(name: str, runs: Runs, unit: str, position: Callable[[str, int], floa
     for run, evaluations in runs.items():
         scored = [record for record in evaluations if name in record.scores]
         points = [(position(run, record.step), record.scores[name].value) for record in scored]
-        curves[run] = binned([point for point in points if point[0]])
+        curves[run] = binned(sorted(point for point in points if point[0]))
     return Chart(f"{TITLES[name]} ({better} is better)", curves, unit=unit, dots=True)

@@ -2,10 +2,13 @@
 
 import shutil
 
+import numpy as np
 import pytest
-from sample_scores import QUICK, record
+from sample_scores import QUICK, record, stamp
 
-from stackgan_jax.report import comparison
+from stackgan_jax.evaluation.records import Record
+from stackgan_jax.evaluation.stamps import Score
+from stackgan_jax.report import comparison, same_captions
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -18,8 +21,25 @@ def test_scores_that_can_not_be_compared_are_marked():
     assert page.count("<svg") == 2  # against steps, and against minutes where they are known
     assert "&lt;b&gt;" in page and "<b>1</b>" in page and "not comparable" not in page
     runs["<b>"] = [record(9, 1.0, resize="another")]
-    assert "* not comparable" in comparison.text(runs)
+    assert "* not comparable, because the runs differ in the resizing: FID" in comparison.text(runs)
     assert "not comparable" in comparison.page(runs, {"a": log, "<b>": []})
+
+
+def test_a_score_above_that_of_real_pictures_is_not_the_best():
+    def scored(value):
+        score = Score("r_precision", value, stamp(), real=0.3)
+        return [Record.of(9, "quick", 1.0, [score], {})]
+
+    page = comparison.page({"a": scored(0.5), "b": scored(0.2)}, {"a": [], "b": []})
+    assert "<b>20.0 % (real 30.0 %)</b>" in page and "<b>50.0 %" not in page
+
+
+def test_runs_are_shown_side_by_side_for_the_same_captions():
+    runs = {"a": [record(9, 2.0)], "b": [record(9, 1.0)]}
+    picture = np.zeros((8, 8, 3), np.uint8)
+    row = same_captions.Row("a <red> bird", {"a": picture, "b": picture})
+    page = comparison.page(runs, {"a": [], "b": []}, [row])
+    assert page.count("<img") == 2 and "a &lt;red&gt; bird" in page
 
 
 @pytest.fixture
