@@ -151,6 +151,9 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         ema_images=20_000,
     )
     modern_for_data_set(config)
+    if first:  # a later stage's pictures take long to draw
+        config.eval.update(every=max(1000, config.save_every), images=500)
+        config.keep.best = "independent_kid"
 
 
 def modern_for_data_set(config: ConfigDict) -> None:

@@ -25,6 +25,7 @@ def modern(data_dir, runs):
         config.generator.update(features=4, condition=8)
         config.discriminator.update(features=8, size=8 * 4**number, view=32)
         config.training.update(z_features=4)
+        config.eval.every, config.keep.best = 0, ""
         if number == 1:
             config.generator.size = 32
         config.update(
@@ -79,6 +80,7 @@ def test_the_published_recipe_is_the_default(number, dataset):
     config = configuration.load(f"stage{number}.py", dataset)
     assert config == configuration.load(f"stage{number}.py", f"{dataset},published")
     assert config.training.adversarial == "published"
+    assert not config.eval.every and not config.keep.best
     other = configuration.load(f"stage{number}.py", f"{dataset},modern")
     assert other.training.adversarial == "hinge" and other.name == f"{config.name}-modern"
 
@@ -103,3 +105,5 @@ def test_only_drawn_birds_keep_their_colours_and_the_published_text_encoder(
     taught = 20.0 if images == "trained" else 0.0  # by the image tower, which Stage I can draw for
     assert whole.stage1.training.matching_weight == alone.training.matching_weight == taught
     assert whole.stage2.training.matching_weight == 0
+    assert whole.stage1.keep.best == alone.keep.best == "independent_kid"
+    assert alone.eval.every >= alone.save_every and not whole.stage2.eval.every
