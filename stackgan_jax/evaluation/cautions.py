@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 ABOVE = 1.02  # times the score of the real pictures; less than that is chance
 LEAST_SPREAD = 0.6  # of that of real pictures
+CLEAR = 4.0  # times the score of wrong pictures: what towers that know captions give the right ones
 COMBED = 1.5  # times the real pictures' ratio of gradients
 FEW = 500  # pictures; with fewer the share of hits is uncertain by more than about 4 %
 
@@ -20,6 +21,21 @@ def above_real(metric: registry.Metric, value: float, real: float | None) -> str
     if not of_text or real is None or value <= ABOVE * real:
         return ""
     return "above real pictures: not to be trusted"
+
+
+def weak_scorer(real: float, wrong: float) -> str:
+    """Warns of towers that hardly tell captions apart, even those of real pictures; or "".
+
+    Args:
+        real: R-precision of the captions' own pictures.
+        wrong: R-precision of real pictures of other classes.
+    """
+    if real >= CLEAR * wrong:
+        return ""
+    return (
+        f"these towers hardly tell captions apart: real pictures reach {100 * real:.0f} %, real "
+        f"pictures of other captions {100 * wrong:.0f} %"
+    )
 
 
 def little_spread(made: float, real: float, compared: str) -> str:
@@ -56,10 +72,10 @@ def combs(made: float, real: float) -> str:
 
 def few_pictures(scores: Sequence["Score"]) -> str:
     """Warns of scores of so few pictures that small differences between runs are chance; or ""."""
-    fewest = min((score.stamp.generated for score in scores), default=FEW)
-    if fewest >= FEW:
+    most = max((score.stamp.generated for score in scores), default=FEW)
+    if most >= FEW:
         return ""
-    return f"some scores are of {fewest:,} pictures only: small differences between runs are chance"
+    return f"the scores are of {most:,} pictures only: small differences between runs are chance"
 
 
 def in_words(scores: Sequence["Score"]) -> list[str]:

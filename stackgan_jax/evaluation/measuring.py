@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from stackgan_jax.data.batches import mismatched
 from stackgan_jax.evaluation import (
     attributes,
     caption_matching,
@@ -98,11 +99,15 @@ def own_caption_first(evidence: Evidence, reader: str, towers: str) -> Measureme
             evidence.protocol.seed,
         )
 
+    partners = evidence.real[reader][captions.images]
+    others = mismatched(np.random.default_rng(METRICS_SEED), captions.labels)
+    real, wrong = found(partners), found(partners[others])
     return Measurement(
         found(evidence.generated[reader]),
         f"own caption first by cosine among {candidates}, the others of other classes",
         towers,
-        real=found(evidence.real[reader][captions.images]),
+        real=real,
+        warning=cautions.weak_scorer(real, wrong),
     )
 
 
