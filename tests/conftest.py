@@ -78,6 +78,7 @@ def small_config(data_dir):
             config.generator.update(features=8, condition=8)
             config.discriminator.update(features=8, condition=8)
             config.training.update(z_features=4)
+            config.eval.independent = False  # its training takes minutes
         if kind == "stage1":
             config.generator.size = config.discriminator.size = 16
         elif kind != "text_encoder":
