@@ -17,12 +17,15 @@ Result of the first form: docs/results.md, with command, hardware and date; of `
 docs/data.md. The others: not yet run.
 """
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from stackgan_jax.data import registry
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import stage_config
+
+# Seconds of a step on one machine; their ratio estimates how long the later trainings will take.
+PACE = {"text_encoder": 1.0, "stage1": 1.0, "stage2": 1.0}
 
 
 def get_config(argument: str = "synthetic_birds") -> ConfigDict:
@@ -43,11 +46,12 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
         )
     ]
     text_encoder, stage1, stage2 = stages
+    loggers = FieldReference(stage1.loggers)
     suffix = "" if drawn else f"-{dataset}"
     suffix += "" if recipe == "published" else f"-{recipe}"
     for stage in stages:
         stage.update(name=f"{stage.kind}{suffix}", dataset=dataset)
-        stage.data = data  # the same for all
+        stage.data, stage.loggers = data, loggers  # the same for all
     stage1.update(batch_size=16, log_every=100, preview_every=500)
     stage2.update(batch_size=8, log_every=50, preview_every=200)
     if recipe == "modern":
@@ -65,6 +69,8 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
         {
             "name": f"quickstart{suffix}",
             "data": data,
+            "loggers": loggers,
+            "pace": dict(PACE) if recipe == "published" else {},
             "text_encoder": text_encoder,
             "stage1": stage1,
             "stage2": stage2,

@@ -67,6 +67,7 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
             "log_every": 50,
             "preview_every": 1000,
             "save_every": 500,
+            "loggers": "tensorboard",  # and wandb, mlflow: "tensorboard,wandb"; "" for none
             "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
         }
     )

@@ -14,8 +14,10 @@ from stackgan_jax.evaluation.during_training import in_training, require_possibl
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.configuration import TEXT_ENCODER
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import encoder_learner, game, gan_learner, preconditions
+from stackgan_jax.runtime.run_files import saved_steps
+from stackgan_jax.training import encoder_learner, game, gan_learner, loggers, preconditions
 from stackgan_jax.training.loop import Create, train
+from stackgan_jax.training.outlook import Outlook, of_quickstart
 from stackgan_jax.training.run_folder import claimed, note
 
 # What makes the learner of each `config.kind`. A stage of other networks needs no entry of its own,
@@ -41,6 +43,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
     for stage in configuration.stages(config):
         if stage.kind not in STAGES:
             raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(STAGES)}.")
+        loggers.require(stage)
         registry.source(stage.data)  # bad data are rejected before anything is written
     if "kind" not in config:
         run_all(config, workdir)
@@ -74,7 +77,7 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
             if first and jax.process_count() == 1 and isinstance(workdir, Path):
                 aside.enter_context(build.classifier_in_background(stage.data, workdir / "report"))
             with _options_of(stage.kind):
-                _train(stage, workdir / stage.kind)
+                _train(stage, workdir / stage.kind, _outlook(config, workdir, number))
         note(workdir, config)
     if jax.process_index():
         return
@@ -86,8 +89,18 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
     print(f"Done in {time.monotonic() - began:.0f} s. Look at {page}.", flush=True)
 
 
-def _train(config: ConfigDict, workdir: Path) -> None:
-    train(config, workdir, STAGES[config.kind], in_training)
+def _train(config: ConfigDict, workdir: Path, outlook: Outlook | None = None) -> None:
+    train(config, workdir, STAGES[config.kind], in_training, outlook)
+
+
+def _outlook(config: ConfigDict, workdir: Path, number: int) -> Outlook:
+    """The outlook of a quickstart's training by what has been saved of the later ones."""
+    saved = {
+        stage.kind: saved_steps(workdir / stage.kind / "checkpoints")
+        for stage in configuration.stages(config)
+    }
+    done = {kind: steps[-1] for kind, steps in saved.items() if steps}
+    return of_quickstart(config, done, number)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from stackgan_jax.data import augment, batches
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import fused_steps, game, gan, gan_learner
+from stackgan_jax.training import fused_steps, game, gan, gan_learner, gan_previews
 from stackgan_jax.training.learner import Learner
 
 EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
@@ -69,12 +69,16 @@ class Subject:
 
     def learner(self, devices: jax.sharding.Mesh) -> Learner:
         """What the training loop takes, with previews."""
-        captions = [f"caption {i}" for i in range(gan_learner.PREVIEW_CAPTIONS)]
+        captions = [f"caption {i}" for i in range(gan_previews.PREVIEW_CAPTIONS)]
         embedding = np.zeros((len(captions), self.embedding), np.float32)
+        source = self.source()
+        pairs = source.gather(source.held, source.choose(0))
         return Learner(
-            **fused_steps.compiled(self.config, devices, self.source(), self.init, self.step),
+            **fused_steps.compiled(self.config, devices, source, self.init, self.step),
             parameters=gan_learner.parameters,
-            preview=gan_learner.previewer(self.config, self.game, captions, embedding, devices),
+            preview=gan_previews.previewer(
+                self.config, self.game, captions, embedding, pairs, devices
+            ),
         )
 
 

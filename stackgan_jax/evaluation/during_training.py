@@ -105,7 +105,7 @@ class InTraining:
             record = self._evaluation.of(sampler, abandoned)
             if record is None:
                 return {}
-            publish(self._evaluation, record)
+            publish(self._evaluation, record, in_training=True)
         except UserError as error:
             print(f"Step {step:,} isn't evaluated: {error}", flush=True)
             return {}

@@ -217,11 +217,15 @@ def draw(
         yield start + len(part), images.to_uint8(drawn)
 
 
-def publish(evaluation: Evaluation, record: Record) -> Record:
-    """Writes a record into its run, to TensorBoard and to the terminal, and returns it."""
+def publish(evaluation: Evaluation, record: Record, in_training: bool = False) -> Record:
+    """Writes a record into its run, to TensorBoard and to the terminal, and returns it.
+
+    In training the run's loggers get the scores instead.
+    """
     if jax.process_index() == 0:
         add(evaluation.directory, record)
-        to_tensorboard(evaluation.directory, record)
+        if not in_training:
+            to_tensorboard(evaluation.directory, record)
         print(f"{evaluation.directory}, {record.results()}\n", flush=True)
         print(
             f"Written to {evaluation.directory / FILE}, with what each score was measured with; "

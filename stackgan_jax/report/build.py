@@ -25,6 +25,7 @@ from stackgan_jax.report.page import Content, render_report
 from stackgan_jax.runtime import configuration, files, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
+from stackgan_jax.training import hints
 
 
 def write(workdir: Path, began: float | None = None, data: Mapping[str, Any] | None = None) -> Path:
@@ -78,6 +79,7 @@ def _content(sampler: Sampler, measurement: Measurement, runs: Sequence[facts.Ru
         noise_strips=pictures.noise_strips(sampler, measurement.unseen),
         interpolations=pictures.interpolations(sampler, measurement.unseen),
         logs={run.kind: run.log for run in runs},
+        hints={run.kind: hints.read(run.folder) for run in runs},
     )
 
 

@@ -20,12 +20,14 @@ class Content:
         noise_strips: one caption each, drawn with different noise.
         interpolations: from one caption to another, drawn with the same noise.
         logs: kind of run → the lines of its metrics.jsonl.
+        hints: kind of run → the hints that it was given, as `training.hints.read` returns them.
     """
 
     examples: Sequence[Example]
     noise_strips: Sequence[Strip]
     interpolations: Sequence[Strip]
     logs: Mapping[str, Sequence[Mapping[str, float]]]
+    hints: Mapping[str, Sequence[Mapping[str, Any]]] = dataclasses.field(default_factory=dict)
 
 
 def render_report(facts: Mapping[str, Any], content: Content) -> str:

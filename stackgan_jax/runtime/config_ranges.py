@@ -58,6 +58,7 @@ SIDE = Range(1, 16_384)  # of a picture, in pixels
 SHARE = Range(0, 1, whole=False)
 WEIGHT = Range(0, 1_000_000, whole=False)
 RATE = Range(0, 10, whole=False, above=True)
+PACE = Range(0, 1_000_000, whole=False, above=True)  # seconds of a step
 
 RANGES: Mapping[str, Range] = {
     "seed": SEED,
@@ -112,6 +113,7 @@ RANGES: Mapping[str, Range] = {
     "joint.learning_rate": RATE,
     "joint.learning_rate_scale": Range(0, 1_000, whole=False, above=True),
     "joint.drop_words": SHARE,
+    **{f"pace.{kind}": PACE for kind in ("text_encoder", "stage1", "stage2")},
 }
 FLAGS = (
     "shard_state",

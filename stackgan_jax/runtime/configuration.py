@@ -25,6 +25,7 @@ CHANGEABLE = frozenset(
         "log_every",
         "preview_every",
         "save_every",
+        "loggers",
         "keep",
         "eval",
         "text_encoder",

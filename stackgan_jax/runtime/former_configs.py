@@ -27,6 +27,8 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
         for value in config.values():
             if isinstance(value, dict):
                 upgrade(value)
+    else:
+        config.setdefault("loggers", "tensorboard")
     data = config.get("data", {})
     if "name" in data:
         data["name"] = DATA_SETS.get(data["name"], data["name"])

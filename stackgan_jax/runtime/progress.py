@@ -19,26 +19,35 @@ class Bar:
         total: the number of units of the whole work.
         verb: what happens to a unit, as a participle: "drawn".
         unit: the plural of what is counted: "images".
+        times: rate and remaining time, in tqdm's format.
     """
 
-    def __init__(self, what: str, total: int, verb: str, unit: str) -> None:
-        self.what, self.total, self.verb, self.unit = what, total, verb, unit
+    def __init__(
+        self,
+        what: str,
+        total: int,
+        verb: str,
+        unit: str,
+        times: str = "{rate_noinv_fmt}, {remaining} left",
+    ) -> None:
+        self.what, self.total, self.verb, self.unit, self.times = what, total, verb, unit, times
         self._tqdm: tqdm | None = None
 
-    def draw(self, done: int, details: str = "") -> None:
-        """Shows that `done` units are done.
-
-        Without new details the bar is redrawn ten times a second at most.
+    def draw(self, done: int, details: str = "", at_once: bool = False) -> None:
+        """Shows that `done` units are done, ten times a second at most.
 
         Args:
             done: the number of units.
             details: what stands at the right end from now on, for example losses.
+            at_once: whether the bar is redrawn now in any case.
         """
         if self._tqdm is None:
             self._tqdm = self._open(done)
-        self._tqdm.update(done - self._tqdm.n)
         if details:
-            self._tqdm.set_postfix_str(details)
+            self._tqdm.set_postfix_str(details, refresh=False)
+        self._tqdm.update(done - self._tqdm.n)
+        if at_once:
+            self._tqdm.refresh()
 
     def clear(self) -> None:
         """Removes the bar from the terminal, for other output, until it is drawn again."""
@@ -52,13 +61,12 @@ class Bar:
 
     def _open(self, done: int) -> tqdm:
         counts = f"{{n:,}} of {{total:,}} {self.unit} {self.verb}"
-        times = "{rate_noinv_fmt}, {remaining} left"
         return tqdm(
             desc=self.what,
             total=self.total,
             initial=done,
             unit=f" {self.unit}",
-            bar_format=f"{{desc}}: {{bar}} {counts}, {times}{{postfix}}",
+            bar_format=f"{{desc}}: {{bar}} {counts}, {self.times}{{postfix}}",
             dynamic_ncols=True,
             miniters=1,  # tqdm's monitor thread would otherwise redraw a cleared bar.
             file=sys.stderr,

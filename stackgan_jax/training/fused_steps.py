@@ -119,15 +119,18 @@ def steps_together(config: ConfigDict, devices: jax.sharding.Mesh, resident: boo
     return wanted or (STEPS_TOGETHER if accelerated and resident else 1)
 
 
-def groups(start: int, stop: int, together: int, ends: Sequence[int]) -> Iterator[tuple[int, int]]:
+def groups(
+    start: int, stop: int, together: int, ends: Sequence[int], marks: Sequence[int] = ()
+) -> Iterator[tuple[int, int]]:
     """Yields (first step, how many steps) of each dispatch.
 
-    A dispatch has `together` steps. Where that would pass a multiple of one of `ends`, single steps
-    go up to it, so that only two programs are ever compiled.
+    A dispatch has `together` steps. Where that would pass a multiple of one of `ends`, or one of
+    `marks`, single steps go up to it, so that only two programs are ever compiled.
     """
     step = start
     while step < stop:
-        end = min(stop, *((step // every + 1) * every for every in ends))
+        multiples = ((step // every + 1) * every for every in ends)
+        end = min(stop, *multiples, *(mark for mark in marks if mark > step))
         count = together if step + together <= end else 1
         yield step, count
         step += count

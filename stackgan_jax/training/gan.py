@@ -266,13 +266,7 @@ class Gan:
         """
         apply = Threaded(self.discriminator, params, stats)
         seen, real = real, apply(real, method="encode")
-        wrong, wrong_condition = self._wrong(apply, real, condition, batch)
-        fake = apply(fake, method="encode")
-        logits = [
-            apply(real, condition, method="logits"),
-            apply(wrong, wrong_condition, method="logits"),
-            apply(fake, condition, method="logits"),
-        ]
+        logits, fake = self._pair_logits(apply, real, fake, condition, batch)
         if self.discriminator.unconditional_head:
             logits += [self._image_logits(params, real), self._image_logits(params, fake)]
         loss = objectives.ADVERSARIAL_LOSSES[self.adversarial]
@@ -283,6 +277,27 @@ class Gan:
             metrics["penalty"] = penalty(self._score(params, stats), seen, condition)
             objective += self.penalty_weight * metrics["penalty"]
         return objective, (metrics, apply.stats)
+
+    def _pair_logits(
+        self,
+        apply: Threaded,
+        real: Any,
+        fake: objectives.Seen,
+        condition: jax.Array,
+        batch: Batch,
+    ) -> tuple[list[objectives.Logits], Any]:
+        """The logits of real, wrong and generated pairs, and the generated images' features.
+
+        The real images come as features already.
+        """
+        wrong, wrong_condition = self._wrong(apply, real, condition, batch)
+        fake = apply(fake, method="encode")
+        logits = [
+            apply(real, condition, method="logits"),
+            apply(wrong, wrong_condition, method="logits"),
+            apply(fake, condition, method="logits"),
+        ]
+        return logits, fake
 
     def _wrong(
         self, apply: "Threaded", real: Any, condition: jax.Array, batch: Batch
@@ -348,6 +363,32 @@ class Gan:
         if not self.rematerialise:
             return function
         return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names(KEPT))
+
+    def logits(
+        self, state: GanState, batch: Batch, noise: Noise, key: jax.Array | None = None
+    ) -> dict[str, objectives.Logits]:
+        """The discriminator's logits of a batch, as `update` computes them; nothing is learnt.
+
+        Args:
+            state: the state before a step.
+            batch: real images, texts and wrong pairs.
+            noise: of the generated images.
+            key: as of `update`.
+
+        Returns:
+            The logits of "real", "wrong" and "fake" pairs.
+        """
+        keys = [key if key is None else jax.random.fold_in(key, i) for i in range(2)]
+        inputs, _ = self.cascade.inputs(state.priors, batch.embedding, noise)
+        (image, mu, _), _ = apply_network(
+            self.generator, state.generator.params, *inputs, stats=state.generator.batch_stats
+        )
+        condition = batch.embedding if self.discriminator.project else mu
+        net = state.discriminator
+        apply = Threaded(self.discriminator, net.params, net.batch_stats)
+        real = apply(self._see(batch.image, keys[1]), method="encode")
+        logits, _ = self._pair_logits(apply, real, self._see(image, keys[0]), condition, batch)
+        return dict(zip(("real", "wrong", "fake"), logits, strict=True))
 
     # Drawing.
 

@@ -1,7 +1,7 @@
 """A stage's training: its game, its data, its text encoder and its previews (StackGAN, sec. 3)."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +11,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, batches, images, input_pipeline, overview
-from stackgan_jax.models import convolution
+from stackgan_jax.data import augment, batches, input_pipeline, overview
 from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
 from stackgan_jax.training import fused_steps, objectives
-from stackgan_jax.training.game import adopt_priors, build, title
+from stackgan_jax.training.game import adopt_priors, build
 from stackgan_jax.training.gan import Gan
-from stackgan_jax.training.learner import Learner, Preview
-
-PREVIEW_CAPTIONS = 8
+from stackgan_jax.training.gan_previews import measured_pairs, preview_captions, previewer
+from stackgan_jax.training.learner import Learner
 
 
 def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Learner:
@@ -73,7 +71,14 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
         **compiled,
         init=lambda key: init(key, priors),
         parameters=parameters,
-        preview=previewer(config, game, captions, encoder.embed(captions), devices),
+        preview=previewer(
+            config,
+            game,
+            captions,
+            encoder.embed(captions),
+            measured_pairs(config, split, embeddings),
+            devices,
+        ),
     )
 
 
@@ -158,41 +163,3 @@ def matcher(pair: scorer.Scorer, encoder: text.Encoder) -> Callable[..., jax.Arr
         return objectives.matching(embedded, embedding * scale + shift)
 
     return distance
-
-
-def preview_captions(test: input_pipeline.Split) -> list[str]:
-    """Captions of as many classes as possible.
-
-    They are not all the first of their picture, because that may be only a name.
-    """
-    _, first = np.unique(test.labels, return_index=True)
-    others = np.setdiff1d(np.arange(len(test)), first)
-    chosen = [*first, *others][:PREVIEW_CAPTIONS]
-    captions = [test.captions[i] for i in chosen]
-    return [several[n % len(several)] for n, several in enumerate(captions)]
-
-
-def previewer(
-    config: ConfigDict,
-    game: Gan,
-    captions: Sequence[str],
-    embedding: np.ndarray,
-    devices: jax.sharding.Mesh,
-) -> Callable[[Any], Preview]:
-    """Returns what draws these captions, with embeddings `[n, t]` and noise that stays the same."""
-    noise = game.cascade.noise(jax.random.key(config.seed), len(captions))
-    draw = jax.jit(
-        lambda state: game.generate(state, embedding, noise),
-        out_shardings=mesh.replicated(devices),
-        compiler_options=convolution.compiler_options(),
-    )
-
-    def preview(state: Any) -> Preview:
-        drawn = {name: images.to_uint8(batch) for name, batch in draw(state).items()}
-        return Preview(
-            rows=list(zip(*drawn.values(), strict=True)),
-            captions=captions,
-            headings=[title(name) for name in drawn],
-        )
-
-    return preview

@@ -14,17 +14,21 @@ Step = Callable[[Any, Mapping[str, jax.Array]], tuple[Any, Mapping[str, jax.Arra
 
 @dataclasses.dataclass(frozen=True)
 class Preview:
-    """A page of pictures.
+    """A page of pictures, and what was measured along with it.
 
     Attributes:
         rows: of uint8 pictures `[s, s, 3]`.
         captions: one for each row.
         headings: one for each column.
+        scalars: numbers by name.
+        histograms: arrays by name, of which the distribution matters.
     """
 
     rows: Sequence[Sequence[np.ndarray]]
     captions: Sequence[str]
     headings: Sequence[str]
+    scalars: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    histograms: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,26 +2,40 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 from stackgan_jax.data import images
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training.learner import Preview
+from stackgan_jax.training.loggers import Loggers
 
 PREVIEW_CELL = 128  # Pixels; pictures of every size are shown at this size.
+FOLDER = "previews"
+
+
+def early(every: int) -> tuple[int, ...]:
+    """The steps of the previews before the first regular one: 1, 4, 16, 64 and so on.
+
+    Args:
+        every: the steps between regular previews.
+    """
+    powers = (4**i for i in range(every.bit_length()))
+    return tuple(power for power in powers if power < every)
 
 
 class PreviewWriter:
-    """Writes pages of pictures in a thread of its own, as PNG files and to TensorBoard.
+    """Writes pages of pictures in a thread of its own, as PNG files and to the loggers.
 
     Args:
         workdir: the folder of the run; the pages go to its folder previews/.
-        tensorboard: clu's writer, or None.
+        loggers: of the run, or None.
+
+    Attributes:
+        latest: the newest page that lies in `workdir`, as a path from there; "" before the first.
     """
 
-    def __init__(self, workdir: Path, tensorboard: Any) -> None:
-        self.workdir = workdir
-        self._tensorboard = tensorboard
+    def __init__(self, workdir: Path, loggers: Loggers | None) -> None:
+        self.workdir, self.latest = workdir, ""
+        self._loggers = loggers
         self._thread = ThreadPoolExecutor(1)
         self._started: list[Future] = []
 
@@ -55,9 +69,11 @@ class PreviewWriter:
 
     def _write(self, page: Preview, done: int) -> None:
         grid = images.captioned_grid(page.rows, page.captions, page.headings, cell=PREVIEW_CELL)
-        folder = self.workdir / "previews"
+        folder = self.workdir / FOLDER
         folder.mkdir(exist_ok=True)
-        images.save_png(folder / f"step_{done:07d}.png", grid)
-        if self._tensorboard:
-            self._tensorboard.write_images(done, {"preview": grid[None]})
-            self._tensorboard.write_texts(done, {"captions": "\n\n".join(page.captions)})
+        name = f"step_{done:07d}.png"
+        images.save_png(folder / name, grid)
+        self.latest = f"{FOLDER}/{name}"
+        if self._loggers:
+            self._loggers.image(done, "preview", grid)
+            self._loggers.text(done, "captions", "\n\n".join(page.captions))

@@ -1,7 +1,6 @@
-"""What a training run reports: to the terminal, metrics.jsonl, TensorBoard and previews/."""
+"""What a training run reports: to the terminal, metrics.jsonl, the loggers and previews/."""
 
 import contextlib
-import math
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,17 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import files, run_files, tensorboard
+from stackgan_jax.runtime import files, run_files
 from stackgan_jax.runtime.progress import Bar, print_line
+from stackgan_jax.training import previews
+from stackgan_jax.training.hints import Watch
 from stackgan_jax.training.learner import Preview
+from stackgan_jax.training.loggers import Loggers
 from stackgan_jax.training.metrics_log import MetricsLog, PendingMetrics
-from stackgan_jax.training.previews import PreviewWriter
+from stackgan_jax.training.outlook import Outlook
 
 BAR_LOSSES = ("d_loss", "g_loss", "kl", "loss")  # The bar on a terminal shows these.
+SETTLED = 5.0  # seconds after which the steps since a report say how fast training is
 
 
 class Progress:
@@ -29,27 +32,37 @@ class Progress:
         config: the config of the run.
         workdir: the folder of the run.
         start: the number of steps that were done before.
+        outlook: the place of the run among those of a quickstart.
 
     Attributes:
         done: the number of steps that have been started.
         means: the mean of each metric since the previous check.
         halts: seconds that the devices were idle, for each kind of interruption.
+
+    Raises:
+        UserError: a logger can't be opened.
     """
 
-    def __init__(self, config: ConfigDict, workdir: Path, start: int) -> None:
+    def __init__(
+        self, config: ConfigDict, workdir: Path, start: int, outlook: Outlook | None = None
+    ) -> None:
         self.config, self.workdir, self.start, self.done = config, workdir, start, start
         self.means: dict[str, float] = {}
         self.halts: dict[str, list[float]] = {"log": [], "preview": [], "save": []}
+        self._outlook = outlook or Outlook()
         self._pending = PendingMetrics(config, workdir)
         self._writes = jax.process_index() == 0
-        self._log = MetricsLog(workdir, start) if self._writes else None
+        self._log = self._loggers = self._watch = self._bar = None
+        if self._writes:
+            self._log = MetricsLog(workdir, start)
+            self._loggers = Loggers(config, workdir)
+            self._watch = Watch(config, workdir, start, self._outlook.options)
+            if sys.stdout.isatty() and sys.stderr.isatty():
+                title = f"{self._outlook.place}{config.name}"
+                self._bar = Bar(title, config.steps, "done", "steps", times="{rate_noinv_fmt}")
         self._began = self._last = time.monotonic()
-        self._last_done = start
-        self._bar = None
-        if self._writes and sys.stdout.isatty() and sys.stderr.isatty():
-            self._bar = Bar(config.name, config.steps, "done", "steps")
-        self._tensorboard = tensorboard.writer(workdir) if self._writes else None
-        self._previews = PreviewWriter(workdir, self._tensorboard)
+        self._last_done, self._speed = start, 0.0
+        self._previews = previews.PreviewWriter(workdir, self._loggers)
 
     def say(self, sentence: str) -> None:
         """Prints a sentence, in process 0 only."""
@@ -92,7 +105,7 @@ class Progress:
             self.say(f"First step done, {waited:.1f} s after the start.")
             self._last, self._last_done = time.monotonic(), self.done
         if self._bar:
-            self._bar.draw(self._pending.finished())
+            self._bar.draw(self._pending.finished(), self._details())
         return self.done
 
     @contextlib.contextmanager
@@ -127,30 +140,39 @@ class Progress:
         """
         self.refuse_nan()
         now = time.monotonic()
-        steps_per_second = (self.done - self._last_done) / max(now - self._last, 1e-9)
+        speed = (self.done - self._last_done) / max(now - self._last, 1e-9)
         self._last, self._last_done = now, self.done
         if not self._writes:
             return
+        self._speed = speed or self._speed
         if self._bar:
-            shown = {name: self.means[name] for name in BAR_LOSSES if name in self.means}
-            self._bar.draw(self.done, details=_numbers(shown))
+            self._bar.draw(self.done, self._details(), at_once=True)
         else:
-            self.say(self._line(steps_per_second))
+            steps = f"{self._outlook.place}{self.config.name} {self.done:,}/{self.config.steps:,}"
+            self.say(self._line(steps, _numbers(self.means), self._rate(), self._eta()))
         self._log.append(self.done, now - self._began, self.means)
-        if self._tensorboard:
-            self._tensorboard.write_scalars(
-                self.done, {**self.means, "steps_per_second": steps_per_second}
-            )
+        self._loggers.scalars(self.done, {**self.means, "steps_per_second": speed})
+        self._tell(self._watch.log(self.done, self.means))
 
-    def _line(self, steps_per_second: float) -> str:
-        steps = f"{self.config.name} {self.done:,}/{self.config.steps:,}"
-        line = f"{steps} | {_numbers(self.means)}"
-        if steps_per_second:
-            images_per_second = steps_per_second * self.config.batch_size
-            remaining = (self.config.steps - self.done) / steps_per_second
-            line += f" | {steps_per_second:.3g} steps/s, {images_per_second:.0f} images/s"
-            line += f" | ETA {_clock(remaining)}"
-        return line
+    def _details(self) -> str:
+        """What the bar ends with: the remaining time, losses and the newest preview."""
+        shown = {name: self.means[name] for name in BAR_LOSSES if name in self.means}
+        return self._line(self._eta(), _numbers(shown))
+
+    def _line(self, *parts: str) -> str:
+        return " | ".join(filter(None, (*parts, self._previews.latest)))
+
+    def _rate(self) -> str:
+        if not self._speed:
+            return ""
+        images_per_second = self._speed * self.config.batch_size
+        return f"{self._speed:.3g} steps/s, {images_per_second:.0f} images/s"
+
+    def _eta(self) -> str:
+        """The remaining time by the speed since the last report, or before it."""
+        since, steps = time.monotonic() - self._last, self.done - self._last_done
+        speed = steps / since if steps and since > SETTLED else self._speed
+        return self._outlook.eta(self.config.steps - self.done, speed)
 
     def preview(self, page: Preview) -> None:
         """Writes a page of pictures with captions, while training continues.
@@ -159,8 +181,27 @@ class Progress:
             UserError: an earlier page could not be written.
         """
         self._previews.check()
+        if not self._writes:
+            return
+        if not self.halts["preview"]:  # Compiling the first one says nothing of the speed.
+            self.say(f"Previews: {self.workdir / previews.FOLDER}")
+            self._last, self._last_done = time.monotonic(), self.done
+        self._previews.write(page, self.done)
+        self._loggers.scalars(self.done, page.scalars)
+        self._loggers.histograms(self.done, page.histograms)
+        self._tell(self._watch.look(self.done, page.scalars))
+
+    def scores(self, scores: Mapping[str, float]) -> None:
+        """Logs what an evaluation has measured."""
         if self._writes:
-            self._previews.write(page, self.done)
+            self._loggers.scalars(
+                self.done, {f"evaluation/{name}": value for name, value in scores.items()}
+            )
+
+    def _tell(self, hints: list[str]) -> None:
+        for hint in hints:
+            self.say(f"Hint at step {self.done:,}: {hint}")
+            self._loggers.text(self.done, "hint", hint)
 
     def close(self) -> None:
         """Waits until everything has been written.
@@ -173,17 +214,9 @@ class Progress:
         try:
             self._previews.close()
         finally:
-            if self._tensorboard:
-                self._tensorboard.close()
+            if self._loggers:
+                self._loggers.close()
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-
-
-def _clock(seconds: float) -> str:
-    """Returns seconds as h:mm:ss."""
-    if not math.isfinite(seconds):
-        return "unknown"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"

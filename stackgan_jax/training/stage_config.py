@@ -92,6 +92,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
             "log_every": 50,
             "preview_every": 100,
             "save_every": 500,
+            "loggers": "tensorboard",  # and wandb, mlflow: "tensorboard,wandb"; "" for none
             "keep": {"newest": 2, "every": 0, "best": "", "best_mode": "min"},
             "eval": configuration.evaluation(),
         }

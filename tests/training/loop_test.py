@@ -17,7 +17,7 @@ from stackgan_jax import stages, text
 from stackgan_jax.data import input_pipeline
 from stackgan_jax.runtime import configuration, lease, mesh
 from stackgan_jax.runtime.errors import Stopped, UserError
-from stackgan_jax.training import gan_learner, loop
+from stackgan_jax.training import gan_learner, gan_previews, loop
 from stackgan_jax.training.checkpoint import Checkpoints
 
 
@@ -188,7 +188,7 @@ def test_a_damaged_text_encoder_is_copied_again(runs, small_config, tmp_path, ca
 def test_previews_show_other_captions_than_each_pictures_first():
     captions = [[f"a photo of {i}", f"bird {i} is red"] for i in range(5)]
     test = input_pipeline.Split(Path(), np.zeros((5, 1)), np.array([1, 0, 1, 0, 2]), captions, {})
-    shown = gan_learner.preview_captions(test)
+    shown = gan_previews.preview_captions(test)
     assert shown == [
         "a photo of 1",
         "bird 0 is red",

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,13 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import metrics_log, progress
+from stackgan_jax.training import metrics_log, previews, progress
+from stackgan_jax.training.learner import Preview
+from stackgan_jax.training.outlook import Outlook
 
-CONFIG = ConfigDict({"name": "stage1_birds", "steps": 500, "batch_size": 8})
+CONFIG = ConfigDict({"name": "stage1_birds", "steps": 500, "batch_size": 8, "loggers": ""})
+
+PAGE = Preview([[np.zeros((8, 8, 3), np.uint8)]], ["a red bird"], ["Stage I"])
 
 
 class Terminal(io.StringIO):
@@ -28,13 +33,15 @@ def metrics(**values):
 
 
 @pytest.fixture
-def run_three_steps(tmp_path, monkeypatch):
+def run_three_steps(tmp_path):
     """Reports steps 10, 11 and 12 of a run, 11 and 12 in one call; returns its `Progress`."""
-    monkeypatch.setattr(progress.tensorboard, "writer", lambda folder: None)
 
-    def run():
-        shown = progress.Progress(CONFIG, tmp_path, start=10)
+    def run(page=None, **options):
+        shown = progress.Progress(CONFIG, tmp_path, start=10, **options)
         shown.count(10, 1, metrics(d_loss=1.0, g_loss=2.0, real_probability=0.5))
+        if page:
+            shown.preview(PAGE)
+            shown._previews.check(wait=True)
         pair = metrics(d_loss=[2.0, 6.0], g_loss=[2.0, 2.0], real_probability=[0.5, 0.5])
         assert shown.count(11, 2, pair) == 13
         with shown.halt("log"):
@@ -68,6 +75,27 @@ def test_a_terminal_gets_a_bar_with_the_losses_that_matter(run_three_steps):
     assert last.startswith("stage1_birds: ") and "13 of 500 steps done" in last
     assert "d_loss 3  g_loss 2" in last and "real_probability" not in last
     assert "stage1_birds 13/500" not in terminal.getvalue()
+
+
+def test_both_name_the_place_in_a_quickstart_the_whole_time_and_the_newest_preview(
+    run_three_steps, capsys
+):
+    place = Outlook(2, 3, {"stage2": 9_000.0})
+    run_three_steps(outlook=place, page=True)
+    steps, *_, left, newest = capsys.readouterr().out.splitlines()[-1].split(" | ")
+    assert steps == "2/3 stage1_birds 13/500" and newest == "previews/step_0000011.png"
+    assert re.fullmatch(r"ETA about \d+:\d\d:\d\d, of it 0:\d\d:\d\d here", left)
+    terminal = Terminal()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        run_three_steps(outlook=place)
+    last = terminal.getvalue().rstrip("\n").split("\r")[-1]
+    assert last.startswith("2/3 stage1_birds: ")
+
+
+def test_early_previews_come_before_the_first_regular_one():
+    assert previews.early(100) == (1, 4, 16, 64)
+    assert previews.early(64) == (1, 4, 16)
+    assert previews.early(1) == ()
 
 
 def test_a_file_gets_lines_though_the_bar_could_be_drawn(run_three_steps, capsys):

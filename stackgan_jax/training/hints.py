@@ -1,0 +1,180 @@
+"""Signs in the metrics that a training goes wrong as people know it, and what to try then.
+
+Each sign is a pure function of the last lines of a log. A new one is a function and an entry of
+`SIGNS`. docs/training.md has the runs by which the limits were set.
+"""
+
+import json
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from stackgan_jax.runtime import configuration
+
+FILE = "hints.jsonl"  # in the run's folder: {"step", "sign", "sentence"} of each hint
+WINDOW = 10  # log lines that a sign must hold for
+LOOKS = 3  # previews likewise
+AGAIN = 30  # log lines without a sign, after which it is told once more
+WON = 0.1  # the discriminator's loss on real and on generated pairs, when it has won
+CARRIED = 0.5  # nats of the sentence that the condition must be able to carry
+FAR = 5.0  # KL divergence of each dimension, whose noise then hardly counts
+IGNORED = 0.1  # noise changes pictures by this share of what the caption changes
+ALIKE = 4.0  # of 255: pictures that differ by less are the same
+TOO_EARLY = 300  # steps, in which pictures may be alike
+
+Line = Mapping[str, float]
+
+
+def discriminator_too_strong(lines: Sequence[Line], config: ConfigDict) -> str:
+    """The discriminator is sure of real and generated pairs, and the generator falls behind."""
+    real, fake, own = (_means(lines, name) for name in ("d_loss_real", "d_loss_fake", "g_loss"))
+    half = WINDOW // 2
+    won = len(own) == WINDOW and real.mean() < WON and fake.mean() < WON
+    if not won or own[half:].mean() <= own[:half].mean():
+        return ""
+    rate = config.training.discriminator_learning_rate / 4
+    augment = "training.augmentation=translation_cutout"
+    other = "" if config.training.augmentation else f", or with --config.{augment}"
+    return (
+        f"The discriminator is too strong: its losses on real and generated pairs are "
+        f"{real.mean():.2g} and {fake.mean():.2g}, and the generator's rises "
+        f"({own[:half].mean():.3g} to {own[half:].mean():.3g}). Try "
+        f"--config.training.discriminator_learning_rate={rate:.2g}{other}."
+    )
+
+
+def kl_vanishes(lines: Sequence[Line], config: ConfigDict) -> str:
+    """The conditioning is as good as plain noise: no sentence can be told from another by it."""
+    kl = _means(lines, "kl")
+    noise = min(config.training.epsilon_scale, 1.0)  # Less noise hides less.
+    carried = kl * config.generator.condition
+    if len(kl) < WINDOW or carried.max() > CARRIED * noise**2:
+        return ""
+    return (
+        f"The KL divergence has vanished ({kl.mean():.2g} for each dimension): the condition is "
+        "almost plain noise, and pictures can't follow their sentences. Try "
+        f"--config.training.kl_weight={config.training.kl_weight / 10:.2g}."
+    )
+
+
+def kl_explodes(lines: Sequence[Line], config: ConfigDict) -> str:
+    """The conditioning's noise hardly counts any more, so that it smooths nothing."""
+    kl = _means(lines, "kl")
+    if len(kl) < WINDOW or kl.min() < FAR or kl[-1] <= kl[0]:
+        return ""
+    weight = max(10 * config.training.kl_weight, 0.1)
+    return (
+        f"The KL divergence explodes ({kl[0]:.3g} to {kl[-1]:.3g} for each dimension): sentences "
+        "become points without neighbours. Try "
+        f"--config.training.kl_weight={weight:.2g}."
+    )
+
+
+def collapse(lines: Sequence[Line], config: ConfigDict) -> str:
+    """Pictures of different noise are alike, or all pictures are."""
+    late = [line for line in lines if line["step"] >= TOO_EARLY]
+    noise, caption = (_means(late, name)[-LOOKS:] for name in ("noise_spread", "caption_spread"))
+    if len(noise) < LOOKS:
+        return ""
+    differ = f"(root mean square {noise[-1]:.2g} of 255; of different sentences {caption[-1]:.2g})"
+    slower = f"--config.training.generator_learning_rate={_half_of_generator(config)}"
+    if max(noise.max(), caption.max()) < ALIKE:
+        return f"The generator has collapsed: all pictures are alike {differ}. Try {slower}."
+    if (noise >= IGNORED * caption).any():
+        return ""
+    lighter = [n for n in ("matching", "consistency") if config.training.get(f"{n}_weight")]
+    other = [
+        f"--config.training.{n}_weight={config.training[f'{n}_weight'] / 4:g}" for n in lighter
+    ]
+    return (
+        f"Pictures of different noise are alike {differ}: the generator ignores its noise. Try "
+        f"{' or '.join([*other, slower])}."
+    )
+
+
+# Name → (last lines, config of the stage) → what is seen and what to try; "" for nothing.
+SIGNS: dict[str, Callable[[Sequence[Line], ConfigDict], str]] = {
+    "discriminator too strong": discriminator_too_strong,
+    "KL vanishes": kl_vanishes,
+    "KL explodes": kl_explodes,
+    "collapse": collapse,
+}
+
+
+class Watch:
+    """Looks at every line of a stage's log, and tells each sign once.
+
+    A sign that has been away for AGAIN lines is told again.
+
+    Args:
+        config: of the run; a run of no stage has no signs.
+        workdir: the folder of the run, which keeps what was told in FILE.
+        start: the number of steps that were done before.
+        options: what options of the run begin with; in a quickstart "--config.stage1.".
+    """
+
+    def __init__(
+        self, config: ConfigDict, workdir: Path, start: int, options: str = "--config."
+    ) -> None:
+        self._config, self._file, self._options = config, workdir / FILE, options
+        self._logs: deque[Line] = deque(maxlen=WINDOW)
+        self._looks: deque[Line] = deque(maxlen=LOOKS)
+        self._count = 0
+        if not start:
+            self._file.unlink(missing_ok=True)
+        self._seen = {hint["sign"]: 0 for hint in read(workdir)}  # Sign → the last line with it.
+
+    def log(self, step: int, means: Mapping[str, float]) -> list[str]:
+        """Takes a line of the log; returns what is to be told."""
+        self._logs.append({"step": step, **means})
+        return self._told(step)
+
+    def look(self, step: int, measured: Mapping[str, float]) -> list[str]:
+        """Takes what was measured of a preview, likewise."""
+        self._looks.append({"step": step, **measured})
+        return self._told(step)
+
+    def _told(self, step: int) -> list[str]:
+        if not configuration.is_stage(self._config):
+            return []
+        self._count += 1
+        told = []
+        for sign, seen in SIGNS.items():
+            sentence = seen([*self._logs, *self._looks], self._config)
+            if sentence and self._count - self._seen.get(sign, -AGAIN) >= AGAIN:
+                sentence = sentence.replace("--config.", self._options)
+                told.append(sentence)
+                self._keep({"step": step, "sign": sign, "sentence": sentence})
+            if sentence:
+                self._seen[sign] = self._count
+        return told
+
+    def _keep(self, hint: Mapping[str, object]) -> None:
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(hint, ensure_ascii=False) + "\n")
+
+
+def read(workdir: Path) -> list[dict[str, object]]:
+    """The hints that a run was given, in order; those that can't be read are left out."""
+    path = workdir / FILE
+    if not path.exists():
+        return []
+    hints = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            hint = json.loads(line)
+            hints.append({name: hint[name] for name in ("step", "sign", "sentence")})
+        except (ValueError, KeyError, TypeError):
+            continue
+    return hints
+
+
+def _means(lines: Sequence[Line], name: str) -> np.ndarray:
+    return np.array([line[name] for line in lines if name in line])
+
+
+def _half_of_generator(config: ConfigDict) -> str:
+    return f"{config.training.generator_learning_rate / 2:.2g}"
