@@ -24,8 +24,8 @@ from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import stage_config
 
-# Seconds of a step, measured on four cores of an AMD EPYC (2026-11-22); by their ratio the remaining
-# time of a later training is estimated. The text encoder's is not known.
+# Seconds of a step, measured on four cores of an AMD EPYC (2026-11-22). Their ratio estimates the
+# remaining time of a later training. The text encoder's is not known.
 PACE = {"stage1": 0.07, "stage2": 0.2}
 
 

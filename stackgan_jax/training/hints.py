@@ -19,7 +19,7 @@ WINDOW = 10  # log lines that a sign must hold for
 LOOKS = 3  # previews likewise
 AGAIN = 30  # log lines without a sign, after which it is told once more
 WON = 0.1  # the discriminator's loss on real and on generated pairs, when it has won
-CARRIED = 0.5  # nats of the sentence that the condition must be able to carry
+CARRIED = 2.0  # nats of the sentence that the condition must be able to carry: e² sentences
 FAR = 5.0  # KL divergence of each dimension, whose noise then hardly counts
 IGNORED = 0.1  # noise changes pictures by this share of what the caption changes
 ALIKE = 4.0  # of 255: pictures that differ by less are the same
@@ -49,9 +49,12 @@ def discriminator_too_strong(lines: Sequence[Line], config: ConfigDict) -> str:
 def kl_vanishes(lines: Sequence[Line], config: ConfigDict) -> str:
     """The conditioning is as good as plain noise: no sentence can be told from another by it."""
     kl = _means(lines, "kl")
-    noise = min(config.training.epsilon_scale, 1.0)  # Less noise hides less.
-    carried = kl * config.generator.condition
-    if len(kl) < WINDOW or carried.max() > CARRIED * noise**2:
+    noise = config.training.epsilon_scale
+    if len(kl) < WINDOW or not noise:
+        return ""
+    # The capacity of a channel whose signal has the power 2·KL at most, per dimension.
+    carried = config.generator.condition / 2 * np.log1p(2 * kl / noise**2)
+    if carried.max() > CARRIED:
         return ""
     return (
         f"The KL divergence has vanished ({kl.mean():.2g} for each dimension): the condition is "

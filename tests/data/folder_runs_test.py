@@ -62,7 +62,7 @@ def test_every_stage_trains_on_one_class_without_a_split(folder, small_config, c
     stages.run(encoder, runs / "text_encoder")
     stages.run(config("stage1"), runs / "stage1")
     stages.run(config("stage2", stage1=str(runs / "stage1")), runs / "stage2")
-    assert len(list((runs / "stage2" / "previews").iterdir())) == 1
+    assert len(list((runs / "stage2" / "previews").iterdir())) == 2  # of steps 1 and 4
     pictures = sample.generate(runs / "stage2", text.embed(runs / "stage2", ["a dog"]), seed=0)
     assert pictures["stage2"].shape == (1, 64, 64, 3)
     write_files(folder, {"cat/0.txt": "a cat with a hat"})

@@ -11,8 +11,8 @@ from stackgan_jax import stages
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import loggers
-from stackgan_jax.training.loggers import run_ids
 from stackgan_jax.training.loggers.guarded import Guarded
+from stackgan_jax.training.loggers.run_ids import known_run
 
 
 class Kept:
@@ -129,10 +129,10 @@ def test_wandb_logs_offline_and_a_resumed_run_keeps_its_id(small, tmp_path, monk
     monkeypatch.setenv("WANDB_SILENT", "true")
     log_everything(small("wandb"), tmp_path, step=10)
     (tmp_path / "checkpoints/10").mkdir(parents=True)
-    first = run_ids.known(tmp_path, "wandb")
+    first = known_run(tmp_path, "wandb")
     log_everything(small("wandb"), tmp_path, step=20)
     assert "failed" not in capsys.readouterr().out
-    assert first and run_ids.known(tmp_path, "wandb") == first
+    assert first and known_run(tmp_path, "wandb") == first
     written = list(tmp_path.glob(f"wandb/offline-run-*/run-{first}.wandb"))
     assert written and all(file.stat().st_size for file in written)
 

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.progress import print_line
-from stackgan_jax.training.loggers import run_ids
+from stackgan_jax.training.loggers.run_ids import keep_run, known_run
 
 EXPERIMENT = "stackgan_jax"  # unless MLFLOW_EXPERIMENT_NAME names another
 QUANTILES = (5, 25, 50, 75, 95)  # per cent; MLflow has no histograms
@@ -36,7 +36,7 @@ class MlflowLogger:
 
     def _continued(self, workdir: Path) -> str:
         """The id of the run that a resumed training continues; "" for none."""
-        known = run_ids.known(workdir, "mlflow")
+        known = known_run(workdir, "mlflow")
         if not known:
             return ""
         try:
@@ -55,7 +55,7 @@ class MlflowLogger:
         number = experiment.experiment_id if experiment else self._client.create_experiment(name)
         title = f"{workdir.parent.name}/{config.name}"
         run = self._client.create_run(number, run_name=title).info.run_id
-        run_ids.keep(workdir, "mlflow", run)
+        keep_run(workdir, "mlflow", run)
         fields = configuration.flat(config).items()
         self._client.log_batch(run, params=[Param(k, str(v)) for k, v in fields])
         return run

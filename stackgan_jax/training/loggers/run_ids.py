@@ -8,7 +8,7 @@ from stackgan_jax.runtime import configuration, files
 FILE = "loggers.json"
 
 
-def known(workdir: Path, logger: str) -> str:
+def known_run(workdir: Path, logger: str) -> str:
     """The id under which a logger knows the run in `workdir`; "" for a run that begins.
 
     A run that has saved nothing begins, even where another start in this folder has logged.
@@ -16,7 +16,7 @@ def known(workdir: Path, logger: str) -> str:
     return _all(workdir).get(logger, "") if configuration.has_begun(workdir) else ""
 
 
-def keep(workdir: Path, logger: str, run: str) -> None:
+def keep_run(workdir: Path, logger: str, run: str) -> None:
     """Writes down the id of the run."""
     files.write_text(workdir / FILE, json.dumps({**_all(workdir), logger: run}, indent=2) + "\n")
 

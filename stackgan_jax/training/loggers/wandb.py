@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax.runtime import configuration
-from stackgan_jax.training.loggers import run_ids
+from stackgan_jax.training.loggers.run_ids import keep_run, known_run
 
 PROJECT = "stackgan_jax"  # unless WANDB_PROJECT names another
 STEP = "training step"  # the x axis of every curve
@@ -30,7 +30,7 @@ class WandbLogger:
         import wandb
 
         self._wandb = wandb
-        known = run_ids.known(workdir, "wandb")
+        known = known_run(workdir, "wandb")
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=os.environ.get("WANDB_NAME", config.name),
@@ -44,7 +44,7 @@ class WandbLogger:
         )
         # Pictures are logged while later steps are: the order of calls is not that of steps.
         self._run.define_metric("*", step_metric=STEP)
-        run_ids.keep(workdir, "wandb", self._run.id)
+        keep_run(workdir, "wandb", self._run.id)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Draws curves."""
