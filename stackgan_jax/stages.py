@@ -9,7 +9,7 @@ import jax
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import registry
+from stackgan_jax.data import input_pipeline
 from stackgan_jax.evaluation.during_training import in_training, require_possible
 from stackgan_jax.runtime import configuration, paths
 from stackgan_jax.runtime.configuration import TEXT_ENCODER
@@ -44,7 +44,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
         if stage.kind not in STAGES:
             raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(STAGES)}.")
         loggers.require(stage)
-        registry.source(stage.data)  # bad data are rejected before anything is written
+        input_pipeline.require_known(stage.data)  # bad data are rejected before anything is written
     if "kind" not in config:
         run_all(config, workdir)
         return

@@ -58,13 +58,17 @@ class Source:
         for step in range(start, stop):
             yield _part_of_this_process(self.choose(step))
 
+    def whole(self, step: int) -> Mapping[str, Any]:
+        """The whole batch of a step, of all processes."""
+        return self.gather(self.held, self.choose(step))
+
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """This process's part of the batches of the same steps, gathered ahead on the host."""
 
         def make(step: int) -> Batch:
             return self.gather(self.held, _part_of_this_process(self.choose(step)))
 
-        return _read_ahead(make, start, stop)
+        return read_ahead(make, start, stop)
 
 
 def image_text(
@@ -107,21 +111,21 @@ def image_text(
         rng = np.random.default_rng((seed, 1, step))
         return {
             "image": chosen.astype(np.int32),
-            **_drawn_captions(rng, first, count, most, captions_per_image),
+            **drawn_captions(rng, first, count, most, captions_per_image),
             "partner": mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
         }
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
         return {
             "image": held["image"][choice["image"]].reshape(-1, *images.shape[1:]),
-            "embedding": _mean(held["embedding"], choice["captions"], choice["share"]),
+            "embedding": mean(held["embedding"], choice["captions"], choice["share"]),
             "partner": choice["partner"],
         }
 
     return Source({"image": _flat(images), "embedding": embeddings.flat}, choose, gather)
 
 
-def _drawn_captions(
+def drawn_captions(
     rng: np.random.Generator, first: np.ndarray, count: np.ndarray, most: int, drawn: int
 ) -> Batch:
     """Draws captions of each image of a batch without replacement.
@@ -147,7 +151,7 @@ def _drawn_captions(
     return {"captions": captions.astype(np.int32), "share": share}
 
 
-def _mean(embeddings: Any, captions: Any, share: Any) -> Any:
+def mean(embeddings: Any, captions: Any, share: Any) -> Any:
     """The mean of each image's drawn captions: `[captions, t]`, `[b, k]`, `[b]` → `[b, t]`."""
     # One by one, because a sum in another order may be rounded differently.
     total = embeddings[captions[:, 0]]
@@ -242,11 +246,11 @@ def joint_embedding(
     return Source({"image": _flat(images), "label": labels, **by_caption}, choose, gather)
 
 
-def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:
+def on_device(source: Any, wanted: str, devices: jax.sharding.Mesh) -> bool:
     """Whether each device should hold the whole split.
 
     Args:
-        source: the split.
+        source: a `Source`, or what streams and has None in place of `held`.
         wanted: `config.data.residency`: "device", "host", or "auto", which means "device" if there
             is an accelerator and the split takes at most DEVICE_SHARE of its memory.
         devices: the mesh.
@@ -257,6 +261,13 @@ def on_device(source: Source, wanted: str, devices: jax.sharding.Mesh) -> bool:
     if wanted not in RESIDENCIES:
         choices = ", ".join(RESIDENCIES)
         raise UserError(f"Unknown config.data.residency {wanted!r}; choose from {choices}.")
+    if source.held is None and wanted == "device":
+        raise UserError(
+            "config.data.residency=device can't hold data that are streamed from config.data.shards"
+            "; set --config.data.residency=auto."
+        )
+    if source.held is None:
+        return False
     device = devices.local_devices[0]  # devices of other processes do not report their memory
     memory = (device.memory_stats() or {}).get("bytes_limit")
     if wanted == "device" and memory and source.held_bytes > memory:
@@ -286,13 +297,32 @@ def _flat(images: np.ndarray) -> np.ndarray:
     return images.reshape(len(images), -1)
 
 
+def rows_of_this_process(batch_size: int) -> range:
+    """The rows of a batch that this process makes."""
+    share = batch_size // jax.process_count()
+    first = jax.process_index() * share
+    return range(first, first + share)
+
+
 def _part_of_this_process(batch: Batch) -> Batch:
     count, index = jax.process_count(), jax.process_index()
     return {name: np.split(value, count)[index] for name, value in batch.items()}
 
 
-def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator[Batch]:
-    """Yields `make(start)` to `make(stop - 1)` in order, computed ahead by tf.data."""
+def read_ahead(
+    make: Callable[[int], Batch], start: int, stop: int, workers: int = 2
+) -> Iterator[Batch]:
+    """Yields `make(start)` to `make(stop - 1)` in order, computed ahead by tf.data.
+
+    Args:
+        make: step → batch; several threads call it.
+        start: the first step.
+        stop: the step after the last.
+        workers: the number of batches that are made at once.
+
+    Raises:
+        UserError: TensorFlow is missing, or `make` raised it.
+    """
     if start >= stop:
         return
     by = "Holding the data in the host's memory, which --config.data.residency=device avoids,"
@@ -300,12 +330,26 @@ def _read_ahead(make: Callable[[int], Batch], start: int, stop: int) -> Iterator
         import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")
+    failed: list[UserError] = []
+
+    def values(step: np.ndarray) -> list[np.ndarray]:
+        try:
+            return list(make(int(step)).values())
+        except UserError as error:  # TensorFlow would raise its own, with a stack in it
+            failed.append(error)
+            raise
+
     example = make(start)
     types = [tf.as_dtype(value.dtype) for value in example.values()]
     steps = tf.data.Dataset.range(start, stop).map(
-        lambda step: tf.numpy_function(lambda s: list(make(int(s)).values()), [step], types),
-        num_parallel_calls=2,
+        lambda step: tf.numpy_function(values, [step], types),
+        num_parallel_calls=workers,
         deterministic=True,
     )
-    for values in steps.prefetch(2).as_numpy_iterator():
-        yield dict(zip(example, values, strict=True))
+    try:
+        for batch in steps.prefetch(2).as_numpy_iterator():
+            yield dict(zip(example, batch, strict=True))
+    except tf.errors.OpError as error:
+        if failed:
+            raise failed[0] from error
+        raise

@@ -15,8 +15,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax.data import preparation, registry
-from stackgan_jax.data.batches import CaptionEmbeddings
+from stackgan_jax.data import batches, preparation, registry
+from stackgan_jax.data.batches import CaptionEmbeddings, Source
+from stackgan_jax.data.shards import index, stream, writing
+from stackgan_jax.data.shards.embeddings import Embeddings
+from stackgan_jax.data.shards.split import ShardedSplit
+from stackgan_jax.data.shards.stream import Stream
 from stackgan_jax.runtime import configuration, files, mesh, paths, run_files
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.locking import locked
@@ -47,19 +51,39 @@ class Split:
         """The number of images."""
         return len(self.images)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of images, captions and labels."""
+        captions = sum(map(len, self.captions))
+        return {"images": len(self), "captions": captions, "labels": len(np.unique(self.labels))}
 
-def load(data: ConfigDict, split: str, load_size: int) -> Split:
+    def some_captions(self) -> list[str]:
+        """All captions. Of a split in shards these are those of a few shards."""
+        return [caption for captions in self.captions for caption in captions]
+
+
+def require_known(data: ConfigDict) -> None:
+    """Raises UserError if the data of a config are unknown or not there."""
+    if not data.get("shards"):
+        registry.source(data)
+
+
+def load(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:
     """Opens a split. It is prepared and decoded first unless that has already been done.
+
+    A split in `data.shards` is only opened there: --mode=prepare prepares it.
 
     Args:
         data: `config.data`: `name`, `builder_config`, `path`, `crop`, `dir` ("" for the default),
-            `max_damaged` (the share of images that may be unusable).
+            `max_damaged` (the share of images that may be unusable), `shards` ("" for none).
         split: "train" or "test".
         load_size: side of the stored pictures in pixels.
 
     Raises:
         UserError: the data do not exist, or too many images are damaged.
     """
+    if data.get("shards"):
+        return _open_shards(data, split, load_size)
     for name in ("path", "dir"):
         paths.require_local(data.get(name) or "", f"config.data.{name}")
     source = registry.source(data)
@@ -69,6 +93,30 @@ def load(data: ConfigDict, split: str, load_size: int) -> Split:
         f"prepare {directory}",
     )
     return _open(directory)
+
+
+def prepare(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:
+    """Prepares a split, in `data.shards` or in the local cache, and opens it; errors as of `load`.
+
+    What is whole already is left as it is.
+    """
+    if data.get("shards"):
+        paths.require_local(data.get("path") or "", "config.data.path")
+        writing.prepare(data, split, load_size)
+    return load(data, split, load_size)
+
+
+def _open_shards(data: ConfigDict, split: str, load_size: int) -> ShardedSplit:
+    data = registry.completed(data)
+    directory = index.place(data, split, load_size)
+    if not index.exists(directory):
+        raise UserError(
+            f"There is no prepared set {directory}; prepare it with the same options and "
+            "--mode=prepare, or correct --config.data.shards."
+        )
+    found = index.read(directory, data.leave_out)
+    index.require_whole(found, found.shards[jax.process_index() :: jax.process_count()])
+    return ShardedSplit(found, load_size, data.crop, data.shuffle_buffer)
 
 
 def record_data(split: Split, workdir: Path) -> None:
@@ -117,6 +165,9 @@ def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
     Returns:
         `flat`: `[captions, t]` float32, memory-mapped.
     """
+    if isinstance(split, ShardedSplit):
+        rows = _embedded(split, encoder).rows
+        return CaptionEmbeddings(rows, np.cumsum([0, *split.caption_counts()]))
 
     def write(path: Path) -> None:
         flat = [caption for captions in split.captions for caption in captions]
@@ -130,6 +181,63 @@ def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
 
     stored = computed_once(split.directory / f"embeddings-{encoder.fingerprint}.npy", write)
     return per_caption(split, lambda _: stored)
+
+
+def image_text(
+    split: Split | ShardedSplit, encoder: Any, config: ConfigDict, batch_size: int = 0
+) -> Source | Stream:
+    """The GANs' batches from a split; its captions are embedded first unless they are already.
+
+    Args:
+        split: of training.
+        encoder: a `text.Encoder`.
+        config: of a stage: `batch_size`, `captions_per_image`, `seed`.
+        batch_size: another size of the batches than the config's; 0 for that.
+
+    Raises:
+        UserError: the batch is larger than the split.
+    """
+    known = batch_size or config.batch_size, config.captions_per_image, config.seed
+    if isinstance(split, ShardedSplit):
+        return stream.image_text(split, _embedded(split, encoder), *known)
+    embedded = embed_captions(split, encoder)
+    return batches.image_text(split.images, split.labels, embedded, *known)
+
+
+def joint_embedding(
+    split: Split | ShardedSplit,
+    encoder: Any,
+    batch_size: int,
+    seed: int,
+    pictures: np.ndarray | None = None,
+    places: np.ndarray | None = None,
+) -> Source | Stream:
+    """The joint embedding's batches from a split.
+
+    Args:
+        split: of training.
+        encoder: a `text.Encoder`; one that is trained reads tokens, others give embeddings.
+        batch_size: over all processes.
+        seed: of all choices.
+        pictures: what the image tower reads in place of the split's images; not of shards.
+        places: see `batches.joint_embedding`; not of shards.
+    """
+    if isinstance(split, ShardedSplit):
+        tokens = lambda number, *part: encoder.tokens(split.captions_of(number)[slice(*part)])
+        read = tokens if encoder.trainable else _embedded(split, encoder).read
+        return stream.joint_embedding(split, read, batch_size, seed)
+    if encoder.trainable:
+        tokens = per_caption(split, encoder.tokens)
+    else:
+        tokens = embed_captions(split, encoder)
+    pictures = split.images if pictures is None else pictures
+    return batches.joint_embedding(pictures, split.labels, tokens, batch_size, seed, places)
+
+
+def _embedded(split: ShardedSplit, encoder: Any) -> Embeddings:
+    embeddings = Embeddings(split, encoder)
+    embeddings.compute()
+    return embeddings
 
 
 def computed_once(path: Path, write: Callable[[Path], None]) -> np.ndarray:

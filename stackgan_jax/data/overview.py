@@ -33,8 +33,11 @@ def prepare(config: ConfigDict) -> None:
     """
     for stage in configuration.stages(config):
         splits = {
-            split: input_pipeline.load(stage.data, split, load_size(stage)) for split in SPLITS
+            split: input_pipeline.prepare(stage.data, split, load_size(stage)) for split in SPLITS
         }
+        if stage.data.get("shards"):
+            print("\n".join(outline(splits)), flush=True)
+            continue
         text = summary(splits)
         folder = splits["train"].directory.parent
         sheet = folder / CONTACT_SHEET
@@ -70,7 +73,8 @@ def announce(splits: Mapping[str, Split], encoder: str) -> None:
         return
     lines = outline(splits)
     if encoder == CHAR_CNN_RNN:
-        lines += _losses_of_char_cnn_rnn([c for split in splits.values() for c in flat(split)])
+        both = [c for split in splits.values() for c in split.some_captions()]
+        lines += _losses_of_char_cnn_rnn(both)
     print("\n".join(lines), flush=True)
 
 
@@ -90,7 +94,8 @@ def outline(splits: Mapping[str, Split]) -> list[str]:
     facts = {name: preparation.facts(split.directory) for name, split in splits.items()}
     first = next(iter(facts.values()))
     return [
-        f"{first['source']}, at {first['load_size']} pixels, crop {first['crop']}",
+        f"{first['source']}, at {first['load_size'] or 'their own number of'} pixels, crop "
+        f"{first['crop']}",
         *_table(splits, facts),
         *first["remarks"],
         *(
@@ -101,21 +106,11 @@ def outline(splits: Mapping[str, Split]) -> list[str]:
     ]
 
 
-def flat(split: Split) -> list[str]:
-    """All captions of a split."""
-    return [caption for captions in split.captions for caption in captions]
-
-
 def _table(splits: Mapping[str, Split], facts: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The counts of each split, a column for each."""
-    counts = {
-        "images": [len(split) for split in splits.values()],
-        "captions": [sum(map(len, split.captions)) for split in splits.values()],
-        "labels": [len(np.unique(split.labels)) for split in splits.values()],
-        "damaged": [each["damaged"] for each in facts.values()],
-    }
+    counts = [split.counts | {"damaged": facts[name]["damaged"]} for name, split in splits.items()]
     rows = [("", *splits)]
-    rows += [(name, *(f"{count:,}" for count in each)) for name, each in counts.items()]
+    rows += [(name, *(f"{each[name]:,}" for each in counts)) for name in counts[0]]
     return ["".join(f"{cell:>12}" for cell in row) for row in rows]
 
 
@@ -135,8 +130,8 @@ def _sizes(splits: Mapping[str, Split], load_size: int) -> list[str]:
 
 
 def _captions(splits: Mapping[str, Split]) -> list[str]:
-    both = [caption for split in splits.values() for caption in flat(split)]
-    vocabulary = {name: set(_words(flat(split))) for name, split in splits.items()}
+    both = [caption for split in splits.values() for caption in split.some_captions()]
+    vocabulary = {name: set(_words(split.some_captions())) for name, split in splits.items()}
     new = vocabulary["test"] - vocabulary["train"]
     shared = sum(n for n in collections.Counter(both).values() if n > 1)
     return [

@@ -3,13 +3,12 @@
 import collections
 import concurrent.futures
 import contextlib
-import functools
 import hashlib
 import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from stackgan_jax.data import decoding
@@ -22,7 +21,8 @@ from stackgan_jax.runtime.progress import Progress
 
 FORMAT = 3  # of the written files; splits of another format lie in another folder
 
-Decoded = tuple[decoding.Picture | decoding.DamagedImage, bytes]
+# The picture, or why there is none; the hash of its image file; the image file.
+Decoded = tuple[decoding.Picture | decoding.DamagedImage, bytes, bytes]
 
 
 def place(source: Source, split: str, load_size: int, crop: str) -> Path:
@@ -52,9 +52,7 @@ def prepare(source: Source, split: str, load_size: int, crop: str, max_damaged: 
       UserError: the crop is unknown, the split is empty, more than `max_damaged` of its images
         can't be used, or the disk can't be written.
     """
-    if crop not in decoding.CROPS:
-        choices = ", ".join(decoding.CROPS)
-        raise UserError(f"Unknown config.data.crop {crop!r}; choose from {choices}.")
+    require_crop(crop)
     directory = place(source, split, load_size, crop)
     if not directory.exists():
         # Count first: a TFDS builder must be prepared before the lock creates its folder.
@@ -65,8 +63,15 @@ def prepare(source: Source, split: str, load_size: int, crop: str, max_damaged: 
                     _write(source, count, split, load_size, crop, directory)
         except OSError as error:
             raise unwritable(directory, error) from error
-    _require_enough_images(source, directory, max_damaged)
+    require_enough_images(directory, max_damaged)
     return directory
+
+
+def require_crop(crop: str) -> None:
+    """Raises UserError if `crop` is none of `decoding.CROPS`."""
+    if crop not in decoding.CROPS:
+        choices = ", ".join(decoding.CROPS)
+        raise UserError(f"Unknown config.data.crop {crop!r}; choose from {choices}.")
 
 
 def facts(directory: Path) -> dict:
@@ -74,18 +79,19 @@ def facts(directory: Path) -> dict:
     return json.loads((directory / FACTS).read_text(encoding="utf-8"))
 
 
-def _require_enough_images(source: Source, directory: Path, max_damaged: float) -> None:
+def require_enough_images(directory: Path, max_damaged: float) -> None:
+    """Raises UserError if a prepared split is empty, or too many of its images can't be used."""
     known = facts(directory)
     damaged, records = known["damaged"], known["records"]
     if not records:
-        raise UserError(f"The split {known['split']} of {source.name} is empty.")
+        raise UserError(f"The split {known['split']} of {known['source']} is empty.")
     if known["images"] and damaged <= max_damaged * records:
         return
     lines = (directory / LEFT_OUT).read_text(encoding="utf-8").splitlines()
     share = f"{-(-1000 * damaged // records) / 1000:g}"  # rounded up to a thousandth
     remedy = f"repair or remove them, or allow more with --config.data.max_damaged={share}"
     raise UserError(
-        f"{damaged:,} of {records:,} images of {source.name} ({known['split']}) can't be used, "
+        f"{damaged:,} of {records:,} images of {known['source']} ({known['split']}) can't be used, "
         f"more than config.data.max_damaged={max_damaged:g} allows: {'; '.join(lines[:3])}"
         f"{' …' if damaged > 3 else ''}. All are listed in {directory / LEFT_OUT}; "
         + (remedy if known["images"] else "repair them")
@@ -99,12 +105,11 @@ def _write(
     """Decodes and writes a split. The caller holds the lock."""
     _remove_interrupted(directory)
     progress = Progress(f"{source.name}, {split}, {load_size} pixels", count, "decoded")
-    decode = functools.partial(_decode, load_size=load_size, crop=crop)
     with replacing_folder(directory) as folder:
-        with SplitWriter(folder, load_size) as writer, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's warnings about images that it can read
-            for done, (record, result) in enumerate(_in_order(decode, source.records(split)), 1):
-                writer.add(record, *result)
+        with SplitWriter(folder, load_size) as writer:
+            results = decoded(source.records(split), load_size, crop)
+            for done, (record, (picture, digest, _)) in enumerate(results, 1):
+                writer.add(record, picture, digest)
                 progress(done)
         source.finish()
         writer.finish(
@@ -125,23 +130,8 @@ def _remove_interrupted(directory: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _decode(record: Record, load_size: int, crop: str) -> Decoded:
-    """Returns a record's picture, or why there is none, and a digest of its image file."""
-    if record.problem:
-        return decoding.DamagedImage(record.problem), b""
-    try:
-        content = record.image if isinstance(record.image, bytes) else record.image.read()
-        picture = decoding.decode(content, load_size, crop, record.box)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        return decoding.DamagedImage(f"can't be read ({reason})"), b""
-    except decoding.DamagedImage as damaged:
-        return damaged, b""
-    return picture, hashlib.blake2b(content, digest_size=16).digest()
-
-
-def _in_order(
-    decode: Callable[[Record], Decoded], records: Iterable[Record]
+def decoded(
+    records: Iterable[Record], load_size: int, crop: str
 ) -> Iterator[tuple[Record, Decoded]]:
     """Yields each record with its decoded picture, in order; all cores decode a few ahead.
 
@@ -152,10 +142,26 @@ def _in_order(
     waiting = collections.deque()
     with contextlib.ExitStack() as stack:
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # Pillow's warnings about images that it can read
         for record in records:
-            waiting.append((record, pool.submit(decode, record)))
+            waiting.append((record, pool.submit(_decode, record, load_size, crop)))
             if len(waiting) > 4 * workers:
                 record, future = waiting.popleft()
                 yield record, future.result()
         for record, future in waiting:
             yield record, future.result()
+
+
+def _decode(record: Record, load_size: int, crop: str) -> Decoded:
+    if record.problem:
+        return decoding.DamagedImage(record.problem), b"", b""
+    try:
+        content = record.image if isinstance(record.image, bytes) else record.image.read()
+        picture = decoding.decode(content, load_size, crop, record.box)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return decoding.DamagedImage(f"can't be read ({reason})"), b"", b""
+    except decoding.DamagedImage as damaged:
+        return damaged, b"", b""
+    return picture, hashlib.blake2b(content, digest_size=16).digest(), content

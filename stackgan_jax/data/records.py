@@ -1,6 +1,7 @@
 """Records: the form in which every source of pictures (folder, shards, TFDS) yields its images."""
 
 import dataclasses
+import itertools
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,6 +87,10 @@ class Source(Protocol):
     def records(self, split: str) -> Iterator[Record]:
         """The records of a split, always in the same order."""
         ...
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        """The records from number `start` to before `stop` of a split."""
+        return itertools.islice(self.records(split), start, stop)
 
     def left_out(self) -> Sequence[str]:
         """Files of the source that no record uses, one line each: `a.jpg: no caption`."""

@@ -108,6 +108,11 @@ def config(name: str) -> ConfigDict:
     prepared data are kept ("" for DEFAULT_DIRECTORY); `max_damaged`, the share of images that may
     be unusable; `residency`, where a split is held during training (see batches.on_device).
 
+    For sets in shards it holds: `shards`, their directory ("" for this machine's cache); `stored`,
+    what they hold (see shards.shard); `shard_records`, the number of records in each;
+    `shuffle_buffer`, the number of records whose order is drawn together; `leave_out`, names of
+    shards to do without; `beam`, options of the Apache Beam runner that prepares ("" for no Beam).
+
     Raises:
         UserError: the name is unknown.
     """
@@ -122,8 +127,22 @@ def config(name: str) -> ConfigDict:
             "dir": "",
             "max_damaged": 0.01,
             "residency": "auto",
+            "shards": "",
+            "stored": "pixels",
+            "shard_records": 2048,
+            "shuffle_buffer": 4096,
+            "leave_out": "",
+            "beam": "",
         }
     )
+
+
+def completed(data: ConfigDict) -> ConfigDict:
+    """A copy of `config.data`, with defaults for fields that an older run's config lacks."""
+    whole = config(current_name(data.name))
+    with whole.unlocked():
+        whole.update(data)
+    return whole
 
 
 def dataset_and_recipe(argument: str, default: str = "published") -> tuple[str, str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +14,21 @@ from stackgan_jax.data.records import Record
 
 LEFT_OUT = "left_out.txt"
 FACTS = "facts.json"
+
+
+def identity(
+    digest: bytes, captions: Sequence[str], label: int, attributes: Mapping[str, int]
+) -> bytes:
+    """What a record adds to the fingerprint of its split.
+
+    Args:
+      digest: 16 bytes, the hash of its image file.
+      captions: its sentences.
+      label: its class.
+      attributes: its attributes.
+    """
+    known = [list(captions), label, sorted(attributes.items())]
+    return digest + json.dumps(known, default=int).encode()
 
 
 class SplitWriter:
@@ -59,8 +74,7 @@ class SplitWriter:
         self._records.append(dataclasses.replace(record, image=b""))
         self._sizes.append((picture.width, picture.height))
         self._digests.append(digest)
-        known = [list(record.captions), record.label, sorted(record.attributes.items())]
-        self._fingerprint.update(digest + json.dumps(known, default=int).encode())
+        self._fingerprint.update(identity(digest, record.captions, record.label, record.attributes))
 
     def finish(self, left_out: Sequence[str], **known: object) -> None:
         """Writes every file except images.npy.

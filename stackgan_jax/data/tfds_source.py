@@ -41,7 +41,14 @@ class TfdsSource(Source):
 
     def records(self, split: str) -> Iterator[Record]:
         """See records.Source."""
-        for number, example in enumerate(self._examples(split)):
+        return self._records(split, 0)
+
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        """See records.Source."""
+        return self._records(f"{split}[{start}:{stop}]", start)
+
+    def _records(self, part: str, start: int) -> Iterator[Record]:
+        for number, example in enumerate(self._examples(part), start):
             content = example["image"]
             yield Record(
                 name=example["filename"].decode() if "filename" in example else f"{number:06d}",
@@ -52,11 +59,11 @@ class TfdsSource(Source):
                 attributes={k: int(v) for k, v in example.get("attributes", {}).items()},
             )
 
-    def _examples(self, split: str) -> Iterator[dict[str, Any]]:
+    def _examples(self, part: str) -> Iterator[dict[str, Any]]:
         import tensorflow_datasets as tfds
 
         stream = self._prepare().as_dataset(
-            split=split,
+            split=part,
             decoders={"image": tfds.decode.SkipDecoding()},
             read_config=tfds.ReadConfig(try_autocache=False),
         )

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, batches, input_pipeline, overview, preparation
+from stackgan_jax.data import augment, input_pipeline, overview, preparation
 from stackgan_jax.data.input_pipeline import Split
 from stackgan_jax.evaluation.readers import Features, JointReader, sha256
 from stackgan_jax.models import convolution
@@ -111,7 +111,7 @@ def _other_encoder(encoder: str, split: Split) -> text.Encoder:
     for name in names:
         try:
             fresh = text.kind(name, "the scorer").fresh(choice, split, split)
-            fresh.require_read(overview.flat(split), overview.UNREAD)
+            fresh.require_read(split.some_captions(), overview.UNREAD)
         except UserError as error:
             reason = error
         else:
@@ -124,10 +124,9 @@ def _train(split: Split, encoder: text.Encoder, side: int, flip: bool) -> scorer
     joint = JointEmbedding(
         encoder.tower, ImageTower(WIDTH, FEATURES), side, steps=STEPS, flip=flip, **_TRAINING
     )
-    tokens = input_pipeline.per_caption(split, encoder.tokens)
-    source = batches.joint_embedding(split.images, split.labels, tokens, BATCH_SIZE, SEED)
+    source = input_pipeline.joint_embedding(split, encoder, BATCH_SIZE, SEED)
     key = jax.random.key(SEED)
-    state = joint.init(key, tokens.flat[:1])
+    state = joint.init(key, encoder.tokens([split.captions[0][0]]))
     step = jax.jit(
         lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
         donate_argnums=0,
@@ -135,7 +134,7 @@ def _train(split: Split, encoder: text.Encoder, side: int, flip: bool) -> scorer
     )
     show = Progress("independent scorer", STEPS * BATCH_SIZE, "trained on")
     for number in range(STEPS):
-        state, _ = step(state, source.gather(source.held, source.choose(number)))
+        state, _ = step(state, source.whole(number))
         show((number + 1) * BATCH_SIZE)
     params = jax.device_get(state.params)
     return scorer.Scorer(encoder.trained(params["text"]), joint.image, params["image"], side)

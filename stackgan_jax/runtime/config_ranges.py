@@ -75,6 +75,8 @@ RANGES: Mapping[str, Range] = {
     "data.max_damaged": SHARE,
     "data.test_fraction": SHARE,
     "data.split_seed": SEED,
+    "data.shard_records": Range(1, 1_000_000),
+    "data.shuffle_buffer": COUNT,
     "eval.every": COUNT_OR_NONE,
     "eval.images": Range(0, 10_000_000),
     "eval.truncation": Range(0, 10, whole=False),

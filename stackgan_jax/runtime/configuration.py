@@ -38,6 +38,12 @@ CHANGEABLE = frozenset(
         "data.dir",
         "data.max_damaged",
         "data.residency",
+        "data.shards",
+        "data.stored",
+        "data.shard_records",
+        "data.shuffle_buffer",
+        "data.leave_out",
+        "data.beam",
     )
 )
 DATA_FIELDS = frozenset(name[5:] for name in CHANGEABLE if name.startswith("data."))
@@ -213,7 +219,9 @@ def command(name: str, config: ConfigDict, workdir: str = "") -> str:
     known = f":{argument(config)}" if argument(config) else ""
     options = [f"--config=configs/{name}.py{known}"]
     options += [
-        f"--config.data.{n}={config.data[n]}" for n in ("path", "dir") if config.data.get(n)
+        f"--config.data.{n}={config.data[n]}"
+        for n in ("path", "dir", "shards")
+        if config.data.get(n)
     ]
     if workdir:
         options.append(f"--workdir={workdir}")

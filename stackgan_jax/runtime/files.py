@@ -10,15 +10,17 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def replacing(path: Any) -> Iterator[Any]:
+def replacing(path: Any, several: bool = False) -> Iterator[Any]:
     """Yields a temporary path in the folder of `path`; its file becomes `path` at the end.
 
     If the block raises, `path` stays as it was and the temporary file is removed.
 
     Args:
         path: a `Path`, or an `epath.Path` on gs://. Its folder must exist.
+        several: whether several processes may write it at once, each its own temporary file.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    token = f"-{secrets.token_hex(4)}" if several else ""
+    partial = path.with_name(f".{path.name}{token}.partial")
     try:
         yield partial
         partial.replace(path)

@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import batches, image_features, input_pipeline, overview
+from stackgan_jax.data import image_features, input_pipeline, overview
 from stackgan_jax.models import registry
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime import configuration, mesh
@@ -40,12 +40,12 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     overview.announce({"train": split, "test": test}, config.encoder)
     encoder = kind.fresh(config, split, test)
     if not configuration.has_begun(workdir):
-        encoder.require_read(overview.flat(split), overview.UNREAD)
+        encoder.require_read(split.some_captions(), overview.UNREAD)
     joint = joint_embedding(config, encoder)
+    _require_streamable(config)
     known, test_features = (features(config, each) for each in (split, test))
-    pictures, statistics, places = split.images, None, None
-    if known is not None:
-        pictures, statistics = known, standardising(known)
+    statistics = None if known is None else standardising(known)
+    places = None
     if joint.teacher and not encoder.trainable:
         raise UserError(
             f"config.joint.teacher={joint.teacher} needs a text encoder that is trained, not "
@@ -58,14 +58,11 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
             "bias": np.zeros(joint.image.width, np.float32),
         }
         places = taught.places
-    if encoder.trainable:
-        tokens = input_pipeline.per_caption(split, encoder.tokens)
-    else:
-        tokens = input_pipeline.embed_captions(split, encoder)
     key = jax.random.key(config.seed)
-    source = batches.joint_embedding(
-        pictures, split.labels, tokens, config.batch_size, config.seed, places
+    source = input_pipeline.joint_embedding(
+        split, encoder, config.batch_size, config.seed, known, places
     )
+    example = encoder.tokens([split.captions[0][0]])
 
     def finish(state: Any) -> None:
         params = mesh.gathered(devices, state.params)
@@ -78,7 +75,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
             config,
             devices,
             source,
-            lambda key: joint.init(key, tokens.flat[:1], statistics),
+            lambda key: joint.init(key, example, statistics),
             lambda state, batch: joint.step(state, batch, jax.random.fold_in(key, state.step)),
             key,
         ),
@@ -105,6 +102,17 @@ def joint_embedding(config: ConfigDict, encoder: text.Encoder) -> JointEmbedding
         steps=config.steps,
         **config.joint,
     )
+
+
+def _require_streamable(config: ConfigDict) -> None:
+    """Raises UserError if the training needs numbers of every picture, which shards don't have."""
+    if config.data.get("shards") and config.image.network != scorer.TRAINED:
+        raise UserError(
+            f"config.image.network={config.image.network} keeps features of every picture, which "
+            "can't be streamed from config.data.shards; set --config.image.network="
+            f"{scorer.TRAINED}, or train the text encoder on a part of the pictures without "
+            "--config.data.shards."
+        )
 
 
 def _taught(
@@ -163,6 +171,5 @@ def _save(
         encoder, joint.image, params["image"], joint.image_size, config.image.network
     )
     if encoder.trainable:
-        captions = [caption for captions in split.captions for caption in captions]
-        encoder = encoder.normalised_by(captions)
+        encoder = encoder.normalised_by(split.some_captions())
     text.save_encoder(encoder, workdir / text.DIRECTORY, {scorer.IMAGE_TOWER_FILE: pair.arrays()})

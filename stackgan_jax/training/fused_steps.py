@@ -8,6 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from stackgan_jax.data import batches
+from stackgan_jax.data.shards.stream import Stream
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.compilation import Program
@@ -36,7 +37,7 @@ class Step:
 def compiled(
     config: ConfigDict,
     devices: jax.sharding.Mesh,
-    source: batches.Source,
+    source: batches.Source | Stream,
     init: Callable,
     step: Callable,
     *given: Any,

@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, batches, input_pipeline, overview
+from stackgan_jax.data import augment, input_pipeline, overview
 from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
@@ -43,19 +43,11 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     input_pipeline.record_data(split, workdir)
     overview.announce({"train": split, "test": test}, encoder.name)
     if not configuration.has_begun(workdir):
-        encoder.require_read(overview.flat(split), overview.UNREAD)
+        encoder.require_read(split.some_captions(), overview.UNREAD)
     if encoder.trainable:
         input_pipeline.warn_of_other_data(split, paths.folder(configuration.text_encoder(config)))
-    embeddings = input_pipeline.embed_captions(split, encoder)
     captions = preview_captions(test)
-    source = batches.image_text(
-        split.images,
-        split.labels,
-        embeddings,
-        config.batch_size,
-        config.captions_per_image,
-        config.seed,
-    )
+    source = input_pipeline.image_text(split, encoder, config)
     key = jax.random.key(config.seed)
     compiled = fused_steps.compiled(
         config,
@@ -76,7 +68,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
             game,
             captions,
             encoder.embed(captions),
-            measured_pairs(config, split, embeddings),
+            measured_pairs(config, split, encoder),
             devices,
         ),
     )

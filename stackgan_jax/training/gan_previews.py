@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from stackgan_jax import text
 from stackgan_jax.data import augment, batches, images, input_pipeline
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import mesh
@@ -35,21 +36,18 @@ def preview_captions(test: input_pipeline.Split) -> list[str]:
 
 
 def measured_pairs(
-    config: ConfigDict, split: input_pipeline.Split, embeddings: batches.CaptionEmbeddings
+    config: ConfigDict, split: input_pipeline.Split, encoder: text.Encoder
 ) -> batches.Batch:
     """A small training batch, the same for all processes.
 
     Args:
         config: of the stage.
         split: of the training images.
-        embeddings: of its captions.
+        encoder: of its captions.
     """
     groups = config.training.get("batch_norm_groups", 1)
     size = min(config.batch_size, max(groups, MEASURED // groups * groups))
-    source = batches.image_text(
-        split.images, split.labels, embeddings, size, config.captions_per_image, config.seed
-    )
-    return source.gather(source.held, source.choose(0))
+    return input_pipeline.image_text(split, encoder, config, size).whole(0)
 
 
 def previewer(

@@ -17,6 +17,7 @@ from stackgan_jax.training import encoder_learner
 from stackgan_jax.training.loop import train
 
 COMMON = {"name", "builder_config", "crop", "path", "dir", "max_damaged", "residency"}
+COMMON |= {"shards", "stored", "shard_records", "shuffle_buffer", "leave_out", "beam"}
 
 
 @pytest.mark.parametrize("name", registry.DATA_SETS)

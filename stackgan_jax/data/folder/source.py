@@ -70,6 +70,10 @@ class FolderSource:
         """Returns the records of a split, always in the same order."""
         return iter(self.contents.records[split])
 
+    def part(self, split: str, start: int, stop: int) -> Iterator[Record]:
+        """Returns the records from number `start` to before `stop` of a split."""
+        return iter(self.contents.records[split][start:stop])
+
     def left_out(self) -> Sequence[str]:
         """Returns one line for each file that is not used."""
         return self.contents.left_out

@@ -39,7 +39,7 @@ class SentenceTransformerEncoder(Encoder):
         encoder = cls.create(choice["model"])
         if jax.process_index() == 0:
             print(f"Normalising {encoder.model} by the training captions …", flush=True)
-        return encoder.normalised_by([c for captions in train.captions for c in captions])
+        return encoder.normalised_by(train.some_captions())
 
     @classmethod
     def create(cls, model: str) -> "SentenceTransformerEncoder":

@@ -1,0 +1,1 @@
+"""Prepared sets as sharded records in any directory: written, checked and streamed."""
