@@ -134,7 +134,6 @@ def _prepare(source: Source, job: Job) -> None:
         for task, (start, stop) in enumerate(job.parts):
             done = lambda number, start=start: progress(start + number)
             write_shard(job, task, lambda s=start, e=stop: source.part(job.split, s, e), done)
-            progress(stop)
     source.finish()
     _finish(source, job)
 
@@ -155,6 +154,8 @@ def write_shard(
     """
     directory, config = job.directory, job.config
     if is_whole(directory, job.name(task)):
+        start, stop = job.parts[task]
+        progress(stop - start)
         return
 
     def counted() -> Iterator[Any]:
