@@ -1,5 +1,7 @@
 """Small runs on a folder of pictures, which need no attribute classifier for their report."""
 
+import time
+
 import pytest
 from picture_folders import data_config, write_numbered_pictures
 from programs import Programs
@@ -49,13 +51,14 @@ def programs(folder_config, folder_runs, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def undisturbed(programs, tmp_path_factory):
-    """name → what the program leaves that nobody disturbs, and the folder where it is."""
+    """name → what a program leaves that nobody disturbs, the folder where it is, its seconds."""
     known = {}
 
     def of(name):
         if name not in known:
-            place = tmp_path_factory.mktemp("undisturbed")
-            known[name] = programs.finish(name, place), place
+            place, began = tmp_path_factory.mktemp("undisturbed"), time.monotonic()
+            left = programs.finish(name, place)
+            known[name] = left, place, time.monotonic() - began
         return known[name]
 
     return of

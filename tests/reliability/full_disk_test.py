@@ -54,7 +54,7 @@ def test_a_full_disk_stops_in_a_sentence_and_freeing_it_mends_the_run(
     ended = 0
     for trial in range(TRIALS):
         (name, variable), rng = PLACES[trial % len(PLACES)], np.random.default_rng(trial)
-        expected, whole = undisturbed(name)
+        expected, whole, _ = undisturbed(name)
         work, small = tmp_path / f"work{trial}", tmp_path / "small"
         work.mkdir()
         if variable == "previews":
@@ -71,14 +71,15 @@ def test_a_full_disk_stops_in_a_sentence_and_freeing_it_mends_the_run(
         with disk(small) as leave:
             programs.arguments(name, place)  # copies the run that it works on
             leave(room)
-            process = programs.start(name, place, **elsewhere)
-            said = process.communicate()[0]
+            started = programs.start(name, place, **elsewhere)
+            started.ends()
+            said = started.said()
             assert "Traceback" not in said, f"{what}\n{said}"
             last = said.strip().splitlines()[-1]
-            print(f"\n{what}: {last if process.returncode else 'goes on'}")
-            if process.returncode:
+            print(f"\n{what}: {last if started.status else 'goes on'}")
+            if started.status:
                 ended += 1
-                assert process.returncode == 1 and last.startswith("stackgan_jax: "), said
+                assert started.status == 1 and last.startswith("stackgan_jax: "), said
                 assert "o space left" in last and str(small) in last, f"{what}\n{said}"
                 leave(1 << 30)
             assert_same(programs.finish(name, place), expected)
