@@ -35,7 +35,8 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
     if dataset == "stackgan_pickles":
         raise UserError(
             "The quickstart trains a text encoder, but stackgan_pickles hold embeddings already; "
-            "use --config=configs/stage1.py:stackgan_pickles, then stage2.py."
+            "use --config=configs/stage1.py:stackgan_pickles, then "
+            "--config=configs/stage2.py:stackgan_pickles."
         )
     data = registry.config(dataset)
     drawn = dataset == "synthetic_birds"

@@ -72,7 +72,7 @@ SITUATIONS = {
     "a batch of more than there are": ("stage1", {"batch_size": 32}, _of_a_large_batch),
     "the best of what is not measured": (
         "stage1",
-        {"keep.best": "fid"},
+        {"keep.best": "joint_frechet_distance"},
         during_training.require_possible,
     ),
     "the best in the wrong direction": (

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from stackgan_jax.evaluation import inception_weights
 from stackgan_jax.evaluation.metrics import METRICS
 from stackgan_jax.evaluation.protocols import resolve
+from stackgan_jax.evaluation.readers import InceptionReader
 from stackgan_jax.evaluation.run_setup import prepare
 from stackgan_jax.evaluation.runs import publish
-from stackgan_jax.runtime import mesh
+from stackgan_jax.runtime import configuration, mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler
-from stackgan_jax.training import gan
-from stackgan_jax.training.game import load_game
+from stackgan_jax.training import game, gan, joint_embedding
 
 
 def require_possible(config: ConfigDict) -> None:
@@ -28,16 +29,44 @@ def require_possible(config: ConfigDict) -> None:
         raise UserError(f"Unknown config.keep.best_mode {mode!r}; choose from min, max.")
     if "eval" in config:
         resolve(config.eval)
-    if best in METRICS and not ("eval" in config and config.eval.every):
+    if "eval" in config and best in METRICS:
+        _require_measured(config)
+    elif best and best not in (known := scalars(config)) and known:
+        every = config.save_every
+        more = f", or, with --config.eval.every={every}, from {', '.join(METRICS)}"
+        raise UserError(
+            f"Unknown config.keep.best {best!r}; choose from {', '.join(known)}"
+            f"{more if 'eval' in config else ''}."
+        )
+
+
+def _require_measured(config: ConfigDict) -> None:
+    """Raises UserError unless the evaluation measures `config.keep.best`, a metric of its."""
+    best, mode = config.keep.best, config.keep.best_mode
+    metric, inception = METRICS[best], InceptionReader.name
+    if metric.reads == inception and not config.eval.inception:
+        others = [name for name, each in METRICS.items() if each.reads != inception]
+        raise UserError(
+            f"config.keep.best={best} won't be measured: {inception_weights.HOW_TO_GET}, or choose "
+            f"from {', '.join(others)}."
+        )
+    if not config.eval.every:
         raise UserError(
             f"config.keep.best={best} needs evaluations in training: set config.eval.every, for "
             f"example --config.eval.every={config.save_every}."
         )
-    if best in METRICS and mode != METRICS[best].mode:
+    if mode != metric.mode:
         raise UserError(
-            f"{best} is better the {METRICS[best].better} it is; set "
-            f"--config.keep.best_mode={METRICS[best].mode}."
+            f"{best} is better the {metric.better} it is; set "
+            f"--config.keep.best_mode={metric.mode}."
         )
+
+
+def scalars(config: ConfigDict) -> tuple[str, ...]:
+    """What the steps of a training return; () for a kind of training that isn't known here."""
+    if configuration.is_stage(config):
+        return game.scalars(config)
+    return joint_embedding.SCALARS if config.kind == configuration.TEXT_ENCODER else ()
 
 
 def in_training(config: ConfigDict, workdir: Path) -> "InTraining | None":
@@ -80,7 +109,7 @@ class InTraining:
 
     def __init__(self, config: ConfigDict, workdir: Path) -> None:
         self._config, self._workdir = config, workdir
-        self._game = load_game(workdir)
+        self._game = game.load_game(workdir)
         self._evaluation = prepare(config, workdir, resolve(config.eval))
         self.metrics, self.left_out = self._evaluation.metrics, self._evaluation.left_out
 

@@ -23,15 +23,9 @@ def write(source: str | Path | None, format: str, output: str | None, dtype: str
         UserError: there is no model, the name doesn't fit the format, or can't be written to.
     """
     suffix = SUFFIXES[format]
-    if output is not None and suffix and Path(output).suffix != suffix:
-        raise UserError(
-            f"--output={output} does not end in {suffix}, which --format={format} writes; give "
-            f"--output={Path(output).with_suffix(suffix)}, or another --format: "
-            f"{', '.join(SUFFIXES)}."
-        )
     if format == "stablehlo" and dtype != "float32":
         raise UserError("--format=stablehlo keeps the weights in float32; leave --dtype out.")
-    given = _checked(output, suffix) if output else None
+    given = _checked(output, format) if output else None
     model = loading.load(source)
     path = given or Path(f"{model.configs[-1].name}{suffix}").absolute()
     if format == "stablehlo":
@@ -45,9 +39,16 @@ def write(source: str | Path | None, format: str, output: str | None, dtype: str
     print(f"{model}\nWritten to {path}{beside}: {sum(sizes) / 1e6:.1f} MB.")
 
 
-def _checked(output: str, suffix: str) -> Path:
+def _checked(output: str, format: str) -> Path:
     """The path of --output, which can be written to; a hub's folder is checked when it is made."""
+    suffix = SUFFIXES[format]
     if not suffix:
         paths.require_local(output, "--output")
         return Path(output).expanduser().absolute()
-    return paths.output_file(output, "--output", f"model{suffix}")
+    path = paths.output_file(output, "--output", f"model{suffix}")
+    if path.suffix != suffix:
+        raise UserError(
+            f"--output={output} does not end in {suffix}, which --format={format} writes; give "
+            f"--output={path.with_suffix(suffix)}, or another --format: {', '.join(SUFFIXES)}."
+        )
+    return path

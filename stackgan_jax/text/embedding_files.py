@@ -80,13 +80,16 @@ def _read_pickle(path: Path) -> dict[str, np.ndarray]:
 def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
     with packages.needed("h5py", by=f"Reading {path}", install="h5py"):
         import h5py
-    with h5py.File(path) as file:
-        datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
-        known = _KNOWN & datasets.keys() or datasets
-        for name in known:
-            most = numpy_files.MAX_RATIO * path.stat().st_size
-            numpy_files.require_size(name, datasets[name].nbytes, most)
-        return {name: datasets[name][()] for name in known}
+    try:
+        with h5py.File(path) as file:
+            datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset)}
+            known = _KNOWN & datasets.keys() or datasets
+            for name in known:
+                most = numpy_files.MAX_RATIO * path.stat().st_size
+                numpy_files.require_size(name, datasets[name].nbytes, most)
+            return {name: datasets[name][()] for name in known}
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:  # of a damaged file
+        raise ValueError(reason(error)) from error
 
 
 _READERS = {
@@ -105,7 +108,8 @@ def _checked(path: Path, embeddings: np.ndarray) -> np.ndarray:
             f"The embeddings in {path} are {embeddings.dtype} of shape {list(embeddings.shape)}; "
             "they must be numbers, with a row for each caption, [captions, width]."
         )
-    embeddings = embeddings.reshape(-1, embeddings.shape[-1]).astype(np.float32)
+    with np.errstate(over="ignore"):  # An infinity is refused below.
+        embeddings = embeddings.reshape(-1, embeddings.shape[-1]).astype(np.float32)
     unfit = np.flatnonzero(~np.isfinite(embeddings).all(axis=1))
     if len(unfit):
         raise UserError(f"Row {unfit[0]} of the embeddings in {path} holds NaN or infinity.")

@@ -14,9 +14,10 @@ from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import objectives
 from stackgan_jax.training.checkpoint import Checkpoints
-from stackgan_jax.training.gan import Gan
+from stackgan_jax.training.gan import SCALARS, Gan
 from stackgan_jax.training.optimisation import Optimisation
 
+ALWAYS_LOGGED = "kl"  # A term of the generator's objective, whatever its weight.
 NUMERALS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII")
 
 
@@ -57,13 +58,24 @@ def build(config: ConfigDict, priors: Sequence[ConfigDict] = ()) -> Gan:
             generator=registry.generator(config.generator, groups),
             discriminator=registry.discriminator_of(config.discriminator, groups),
             priors=tuple(registry.generator(prior.generator, groups) for prior in priors),
-            # The KL divergence is always logged.
-            weights=FrozenDict({n: w for n, w in weights.items() if w or n == "kl"}),
+            weights=FrozenDict({n: w for n, w in weights.items() if w or n == ALWAYS_LOGGED}),
             optimisation=Optimisation(**moves),
             **training,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"The config {config.name} can't be built: {error}") from error
+
+
+def scalars(config: ConfigDict) -> tuple[str, ...]:
+    """The names of the scalars that every step of a stage returns.
+
+    Args:
+        config: of the stage.
+    """
+    training = config.training
+    penalty = ("penalty",) if training.get("penalty") else ()
+    terms = [n for n in objectives.TERMS if training.get(f"{n}_weight") or n == ALWAYS_LOGGED]
+    return (*SCALARS, *penalty, *terms)
 
 
 def load_game(workdir: Path) -> Gan:

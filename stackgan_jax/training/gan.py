@@ -34,6 +34,10 @@ from stackgan_jax.training.state import (
 OTHER_CLASS_IMAGE = "other_class_image"
 SHIFTED_TEXT = "shifted_text"
 MISMATCHES = (OTHER_CLASS_IMAGE, SHIFTED_TEXT)
+SCALARS = (  # That every step returns; a penalty and the generator's terms come to them.
+    *("d_loss", "d_loss_real", "d_loss_wrong", "d_loss_fake", "g_loss"),
+    *("g_gradient_norm", "d_gradient_norm", "learning_rate"),
+)
 MISMATCH = "mismatch"  # Name scope of the operations that pair images with wrong texts.
 
 

@@ -14,6 +14,8 @@ from stackgan_jax.models.char_cnn_rnn import LENGTH
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.training import objectives
 
+SCALARS = ("loss", "text_to_image_accuracy", "image_to_text_accuracy")  # That every step returns.
+
 
 @flax.struct.dataclass
 class EmbeddingState:

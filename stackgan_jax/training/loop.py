@@ -112,9 +112,8 @@ def run(
                 state, metrics = take(state, batch)
                 done = progress.count(first, count, metrics)
                 if first == start:
-                    _require_known_best(
-                        config, {*metrics, *(evaluation.metrics if evaluation else ())}
-                    )
+                    measured = {*metrics, *(evaluation.metrics if evaluation else ())}
+                    _require_known_best(config, measured)
                 last = done == config.steps
                 stopping = stop.agreed()
                 if done % config.log_every == 0 or last or stopping:
@@ -150,7 +149,7 @@ def _require_known_best(config: ConfigDict, names: Collection[str]) -> None:
     if config.keep.best and config.keep.best not in names:
         raise UserError(
             f"Unknown config.keep.best {config.keep.best!r}; choose from "
-            f"{', '.join(sorted(names))}, or, with --config.eval.every, a metric of evaluation."
+            f"{', '.join(sorted(names))}."
         )
 
 

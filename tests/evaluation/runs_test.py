@@ -67,13 +67,11 @@ def test_a_run_without_checkpoints_is_rejected(run):
 @pytest.mark.parametrize(
     ("keep", "every", "sentence"),
     [
-        ({"best": "fid"}, 0, "needs evaluations in training: set config.eval.every"),
+        ({"best": "joint_frechet_distance"}, 0, "needs evaluations in training: set config.eval"),
         ({"best": "r_precision"}, 2, "better the higher it is; set --config.keep.best_mode=max"),
-        (
-            {"best": "fid"},
-            2,
-            "fid isn't measured here .*pytorch-fid.*; choose from joint_frechet_distance",
-        ),
+        ({"best": "fid"}, 2, "fid won't be measured: FID needs .*, or choose from joint_frechet"),
+        ({"best": "colour_accuracy", "best_mode": "max"}, 2, "accuracy isn't measured here"),
+        ({"best": "los"}, 0, "Unknown .*'los'; choose from d_loss, .*eval.every=2, from fid, kid"),
     ],
 )
 def test_a_best_checkpoint_by_a_metric_that_is_not_measured_is_rejected(keep, every, sentence, run):

@@ -85,3 +85,9 @@ def test_every_format_is_named_after_the_model_by_default(
     exports.write(runs / "stage1", format, None, "float32")
     assert (tmp_path / f"stage1{exports.SUFFIXES[format]}").exists()
     assert "Written to" in capsys.readouterr().out
+
+
+def test_an_export_into_a_folder_gets_a_name_there(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exports.write(runs / "stage1", "safetensors", ".", "float32")
+    assert (tmp_path / "model.safetensors").exists()

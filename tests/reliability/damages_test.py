@@ -58,7 +58,7 @@ class Training:
         """The pictures, or the embedding, of a caption."""
         if self.kind == "text_encoder":
             return text.load_encoder(run).embed([CAPTION])
-        return sample.generate(run, sample.text.embed(run, [CAPTION]), seed=1)[self.kind]
+        return sample.generate(run, text.embed(run, [CAPTION]), seed=1)[self.kind]
 
     def go_on(self, run):
         """A part of the state after the fifth step, and the embedding of the encoder there."""

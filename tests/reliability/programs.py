@@ -1,11 +1,7 @@
-"""The program as a user starts it, on small runs: what the campaigns of reliability share.
-
-Python's fork server has imported the libraries already, which saves most of a start's time.
-"""
+"""The program as a user starts it, on small runs: what the campaigns of reliability share."""
 
 import hashlib
 import json
-import multiprocessing
 import os
 import shutil
 import sys
@@ -15,6 +11,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import several
+from commands import PROCESSES
 
 from stackgan_jax import main
 from stackgan_jax.training import metrics_log
@@ -26,18 +23,6 @@ TWO = "two processes"
 NAMES = (*TRAININGS, TWO, "prepare", "report", "evaluate")
 FIELDS = {name: ("generator", "discriminator", "ema") for name in ("stage1", "stage2")}
 QUICK = ("--config.eval.images=8", "--config.eval.batch_size=8", "--config.eval.independent=False")
-
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(
-    [
-        "stackgan_jax.main",
-        "stackgan_jax.stages",
-        "stackgan_jax.report.build",
-        "stackgan_jax.evaluation.evaluate",
-        "orbax.checkpoint",
-        "tensorflow",
-    ]
-)
 
 
 class Started:
@@ -52,7 +37,7 @@ class Started:
     def __init__(self, commands: list[list[str]], said: Path, environment: dict[str, str]):
         self.files = [said / f"said{number}" for number in range(len(commands))]
         self.processes = [
-            FORKS.Process(target=_program, args=(command, file, environment))
+            PROCESSES.Process(target=_program, args=(command, file, environment))
             for command, file in zip(commands, self.files, strict=True)
         ]
         for process in self.processes:

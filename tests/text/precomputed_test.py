@@ -10,6 +10,7 @@ from stackgan_jax import sample, text
 from stackgan_jax.data import input_pipeline
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import embedding_files
+from stackgan_jax.text.embedding_files import read_embeddings
 from stackgan_jax.text.encoders import ENCODERS
 from stackgan_jax.training import encoder_learner, gan_learner
 from stackgan_jax.training.loop import train
@@ -133,3 +134,19 @@ def test_a_stage1_trains_on_embeddings_of_a_file_and_draws(small_config, tmp_pat
     with pytest.raises(UserError, match=r"precomputed, 24 numbers.*bag_of_words, 8 .* the same"):
         train(small_config("stage2", **earlier), tmp_path / "stage2")
     assert not (tmp_path / "stage2" / text.DIRECTORY).exists()
+
+
+def test_a_damaged_hdf5_file_is_read_or_refused_in_a_line(tmp_path):
+    h5py, path = pytest.importorskip("h5py"), tmp_path / "mine.h5"
+    with h5py.File(path, "w") as file:
+        file["embeddings"] = rows(FLAT)
+        file["captions"] = FLAT
+    content, refused = path.read_bytes(), 0
+    for place in range(0, len(content), 2):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 3]) + content[place + 1 :])
+        try:
+            read_embeddings(path)
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 50

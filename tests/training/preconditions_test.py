@@ -6,9 +6,12 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import stages, text
 from stackgan_jax.benchmark import peer, subject
+from stackgan_jax.evaluation import during_training
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import ENCODERS
+from stackgan_jax.training import metrics_log
+from stackgan_jax.training.checkpoint import Checkpoints
 
 DATA = {"name": "folder", "path": ""}
 CHOICE = {"text": {"width": 8}, "model": "", "embeddings": "", "data": DATA}
@@ -112,3 +115,21 @@ def test_a_recipe_that_the_pytorch_program_lacks_is_refused_before_it_is_built(s
     config.training.adversarial = "hinge"
     with pytest.raises(UserError, match="not hinge; give a config without a recipe"):
         peer.require_published(subject.of_config(config))
+
+
+@pytest.mark.parametrize("kind", ["text_encoder", "stage1"])
+def test_a_best_metric_that_nothing_measures_is_refused_at_once(kind, small_config, tmp_path):
+    config = small_config(kind)
+    config.keep.best = "los"
+    known = {"text_encoder": "loss, text_to_image", "stage1": "d_loss, .*, or, with --config.eval"}
+    with pytest.raises(UserError, match=f"Unknown .* 'los'; choose from {known[kind]}"):
+        stages.run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["text_encoder", "stage1", "stage2"])
+def test_every_number_that_a_training_logs_can_be_the_best_metric(kind, runs):
+    config = configuration.read(runs / kind / "config.json")
+    (line, *_) = metrics_log.read(runs / kind / metrics_log.FILE)
+    checkpoints = Checkpoints(runs / kind / "checkpoints", read_only=True)
+    assert set(during_training.scalars(config)) == checkpoints.metrics().keys() <= line.keys()
