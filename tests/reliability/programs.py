@@ -13,7 +13,6 @@ import numpy as np
 import several
 from commands import PROCESSES
 
-from stackgan_jax import main
 from stackgan_jax.training import metrics_log
 from stackgan_jax.training.checkpoint import Checkpoints
 
@@ -77,6 +76,8 @@ def _program(arguments: list[str], said: Path, environment: dict[str, str]) -> N
     if "JAX_COMPILATION_CACHE_DIR" in environment:
         jax.config.update("jax_compilation_cache_dir", environment["JAX_COMPILATION_CACHE_DIR"])
     sys.argv = ["stackgan_jax", *arguments]
+    from stackgan_jax import main  # Here alone: its flags have the names of other programs'.
+
     main.console()
 
 

@@ -52,5 +52,12 @@ def test_curves_keep_their_colours_when_one_is_empty():
 def drawn(chart):
     """The chart in a comparison without runs."""
     return render(
-        "comparison.html", protocol="", runs={}, metrics=[], rows={}, warnings=[], charts=[[chart]]
+        "comparison.html",
+        protocol="",
+        runs={},
+        rows={},
+        warnings=[],
+        cautions=[],
+        pictures=[],
+        charts=[[chart]],
     )

@@ -146,7 +146,9 @@ def test_a_sentence_transformer_is_saved_by_name_and_a_changed_model_is_rejected
 
 def test_a_missing_library_or_model_is_reported(library):
     library(None)
-    with pytest.raises(UserError, match=r"needs the library sentence-transformers .*\[sentence\]"):
+    with pytest.raises(
+        UserError, match=r"needs sentence-transformers, .*`pip install sentence-transformers`"
+    ):
         sentence_transformer.SentenceTransformerEncoder.create("all-MiniLM-L6-v2")
     library(Library())
     with pytest.raises(

@@ -70,7 +70,7 @@ def test_stage2_with_another_text_encoder_is_refused_at_once(
         (lambda c: c.training.update(penalty="lasso"), "can't be built: .*'lasso'"),
         (lambda c: c.discriminator.update(size=32), "takes 32; give it the generator's size"),
         (lambda c: c.update(batch_size=9), "--config.batch_size to 8 or 16"),
-        (lambda c: c.keep.update(best="fid"), "--config.eval.every="),
+        (lambda c: c.keep.update(best="sharpness"), "set config.eval.every"),
         (lambda c: c.keep.update(best_mode="most"), "'most'; choose from min, max"),
         (lambda c: c.eval.update(protocol="fast"), "'fast'; choose from stackgan"),
     ],
