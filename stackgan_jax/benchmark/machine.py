@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from stackgan_jax.benchmark import timing
 from stackgan_jax.models import convolution
+from stackgan_jax.runtime import cores
 
 CHAIN = 8  # operations in one dispatch
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "libtpu")
@@ -27,17 +28,10 @@ def description() -> dict[str, Any]:
         "platform": device.platform,
         "device": _processor() if device.platform == "cpu" else device.device_kind,
         "devices": jax.device_count(),
-        "cores": cores(),
+        "cores": cores.usable(),
         "load_average": round(os.getloadavg()[0], 2),
         "versions": _versions(),
     }
-
-
-def cores() -> int:
-    """Returns the number of processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _versions() -> dict[str, str]:

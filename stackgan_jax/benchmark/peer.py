@@ -5,8 +5,8 @@ import subprocess
 import sys
 from typing import Any
 
-from stackgan_jax.benchmark import machine
 from stackgan_jax.benchmark.subject import Subject
+from stackgan_jax.runtime import cores
 from stackgan_jax.runtime.errors import UserError
 
 COMMAND = (sys.executable, "-m", "stackgan_jax.benchmark.pytorch_peer")
@@ -100,5 +100,5 @@ def description(subject: Subject) -> dict[str, Any]:
         "embedding": subject.embedding,
         "bfloat16": subject.dtype == "bfloat16",
         "try_compiled": True,
-        "threads": machine.cores(),
+        "threads": cores.usable(),
     }

@@ -5,7 +5,6 @@ import concurrent.futures
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from stackgan_jax.data import decoding
 from stackgan_jax.data.records import Record, Source
 from stackgan_jax.data.split_writer import FACTS, LEFT_OUT, SplitWriter
+from stackgan_jax.runtime import cores
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.runtime.files import replacing_folder
 from stackgan_jax.runtime.locking import locked, unwritable
@@ -137,7 +137,7 @@ def decoded(
 
     Threads are enough: Pillow releases Python's global lock while it decodes and resizes.
     """
-    workers = len(os.sched_getaffinity(0))
+    workers = cores.usable()
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     waiting = collections.deque()
     with contextlib.ExitStack() as stack:

@@ -3,7 +3,6 @@
 import collections
 import concurrent.futures
 import dataclasses
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 
@@ -15,6 +14,7 @@ from stackgan_jax.data.shards import shard
 from stackgan_jax.data.shards.embeddings import Embeddings
 from stackgan_jax.data.shards.order import Order
 from stackgan_jax.data.shards.split import ShardedSplit
+from stackgan_jax.runtime import cores
 
 _READERS = 16  # threads; a bucket answers each in some hundredths of a second
 _KEPT = 3  # windows: of the step, the one before for steps still being made, and the next
@@ -89,7 +89,7 @@ class Stream:
     def batches(self, start: int, stop: int) -> Iterator[Batch]:
         """This process's part of the batches of the steps from `start` to before `stop`."""
         decodes = self.split.index.stored != shard.PIXELS
-        workers = max(2, len(os.sched_getaffinity(0))) if decodes else 2
+        workers = max(2, cores.usable()) if decodes else 2
         return batches.read_ahead(self.batch, start, stop, workers)
 
     def batch(self, step: int) -> Batch:

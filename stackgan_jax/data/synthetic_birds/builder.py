@@ -1,13 +1,13 @@
 """The TFDS builder of the embedded data set: drawn birds that replace CUB (StackGAN, sec. 4.1)."""
 
 import dataclasses
-import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from stackgan_jax.data.synthetic_birds import attributes, skeleton, worker
+from stackgan_jax.runtime import cores
 from stackgan_jax.runtime.progress import Progress
 
 
@@ -87,7 +87,7 @@ class SyntheticBirds(tfds.core.GeneratorBasedBuilder):
             f"{self.name}/{self.builder_config.name} {split}", len(indices), "drawn"
         )
         # For a few images, starting processes takes longer than drawing.
-        workers = min(4, len(os.sched_getaffinity(0))) if len(indices) > 100 else 1
+        workers = min(4, cores.usable()) if len(indices) > 100 else 1
         drawn = worker.examples(self.builder_config.plan, indices, workers)
         for done, (index, example) in enumerate(zip(indices, drawn, strict=True), 1):
             example["bbox"] = tfds.features.BBox(*example.pop("box"))
