@@ -124,16 +124,27 @@ def compared(evidence: Evidence, layer: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def neighbourhoods(
-    value: float, evidence: Evidence, features: str, real: float | None = None
+    evidence: Evidence, layer: str, features: str, of_real: bool = False, floor: bool = False
 ) -> Measurement:
-    """What precision and recall report besides their value."""
-    most = evidence.protocol.compared
-    beside = "" if real is None else "; real: one half against the other"
+    """Precision, or recall, in the manner of Kynkäänniemi et al. (NeurIPS 2019).
+
+    Args:
+        evidence: the features of both kinds of pictures.
+        layer: of the features.
+        features: their description for the stamp.
+        of_real: the share of the real pictures near generated ones, which is recall, instead of
+            the share of the generated pictures near real ones, which is precision.
+        floor: report also what one half of the real pictures scores against the other.
+    """
+    most, neighbours = evidence.protocol.compared, evidence.protocol.neighbours
+    made, real = compared(evidence, layer)
+    share = lambda a, b: feature_scores.share_within(a, b, neighbours)
     return Measurement(
-        value,
-        f"share within the balls of {evidence.protocol.neighbours} nearest neighbours" + beside,
+        share(real, made) if of_real else share(made, real),
+        f"share within the balls of {neighbours} nearest neighbours"
+        f"{'; real: one half against the other' if floor else ''}",
         features,
-        real=real,
+        real=share(*halves(real)) if floor else None,
         counts=tuple(min(count, most) for count in evidence.counts),
     )
 

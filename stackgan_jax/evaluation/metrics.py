@@ -65,17 +65,13 @@ def inception_score(evidence: Evidence) -> Measurement:
 @metric("precision", title="Precision", better="higher", reads="inception", percent=True)
 def precision(evidence: Evidence) -> Measurement:
     """The share of generated pictures that look real (Kynkäänniemi et al., NeurIPS 2019)."""
-    generated, real = measuring.compared(evidence, "2048")
-    value = feature_scores.share_within(generated, real, evidence.protocol.neighbours)
-    return measuring.neighbourhoods(value, evidence, _INCEPTION)
+    return measuring.neighbourhoods(evidence, "2048", _INCEPTION)
 
 
 @metric("recall", title="Recall", better="higher", reads="inception", percent=True)
 def recall(evidence: Evidence) -> Measurement:
     """The share of real pictures that the generator covers (Kynkäänniemi et al., NeurIPS 2019)."""
-    generated, real = measuring.compared(evidence, "2048")
-    value = feature_scores.share_within(real, generated, evidence.protocol.neighbours)
-    return measuring.neighbourhoods(value, evidence, _INCEPTION)
+    return measuring.neighbourhoods(evidence, "2048", _INCEPTION, of_real=True)
 
 
 @metric("joint_frechet_distance", title="Joint Fréchet distance", better="lower", reads="joint")
@@ -165,11 +161,7 @@ def independent_r_precision(evidence: Evidence) -> Measurement:
 )
 def independent_precision(evidence: Evidence) -> Measurement:
     """`precision` by the independent scorer's features."""
-    made, real = measuring.compared(evidence, "independent")
-    share = lambda a, b: feature_scores.share_within(a, b, evidence.protocol.neighbours)
-    return measuring.neighbourhoods(
-        share(made, real), evidence, _INDEPENDENT, share(*measuring.halves(real))
-    )
+    return measuring.neighbourhoods(evidence, "independent", _INDEPENDENT, floor=True)
 
 
 @metric(
@@ -181,11 +173,7 @@ def independent_precision(evidence: Evidence) -> Measurement:
 )
 def independent_recall(evidence: Evidence) -> Measurement:
     """`recall` by the independent scorer's features."""
-    made, real = measuring.compared(evidence, "independent")
-    share = lambda a, b: feature_scores.share_within(a, b, evidence.protocol.neighbours)
-    return measuring.neighbourhoods(
-        share(real, made), evidence, _INDEPENDENT, share(*measuring.halves(real))
-    )
+    return measuring.neighbourhoods(evidence, "independent", _INDEPENDENT, of_real=True, floor=True)
 
 
 @metric(
