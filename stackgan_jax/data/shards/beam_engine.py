@@ -19,6 +19,7 @@ from stackgan_jax.data.folder.source import FolderSource
 from stackgan_jax.data.records import Location, Record, Source
 from stackgan_jax.data.shards import writing
 from stackgan_jax.data.shards.writing import Job
+from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError, reason
 
 PLANS = "plans"
@@ -35,14 +36,10 @@ def run(source: Source, job: Job) -> None:
     Raises:
         UserError: Beam is not installed, an option is wrong, or the pipeline failed.
     """
-    try:
+    by = f"config.data.beam={job.config.beam}"
+    with packages.needed("Apache Beam", by, install="-e '.[beam]'"):
         import apache_beam as beam
         from apache_beam.options.pipeline_options import PipelineOptions
-    except ImportError as error:
-        raise UserError(
-            "config.data.beam needs Apache Beam, which is not installed; install it with "
-            "pip install 'stackgan_jax[beam]', or leave --config.data.beam out."
-        ) from error
     if isinstance(source, FolderSource):
         _write_plans(source, job)
     try:

@@ -42,12 +42,13 @@ class Embeddings:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._compute(own)
-            except OSError as error:
-                raise self._unwritable(error) from error
             except Exception as error:
-                if "tensorflow" not in type(error).__module__:
+                if not shard.is_of_files(error):
                     raise
-                raise self._unwritable(error) from error
+                raise UserError(
+                    f"The embeddings can't be written to {self._folder}: {reason(error)}; free "
+                    "space, or get the right to write there."
+                ) from error
         mesh.wait_for_all_processes("embeddings")
 
     def read(self, number: int, start: int, stop: int) -> np.ndarray:
@@ -101,9 +102,3 @@ class Embeddings:
 
     def _file(self, number: int) -> Any:
         return self._folder / f"{self.split.index.shards[number].name}.f32"
-
-    def _unwritable(self, error: Exception) -> UserError:
-        return UserError(
-            f"The embeddings can't be written to {self._folder}: {reason(error)}; free space, or "
-            "get the right to write there."
-        )

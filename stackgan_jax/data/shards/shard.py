@@ -98,8 +98,13 @@ def entry(folder: Any, name: str) -> Entry | None:
         raise
 
 
+def is_of_files(error: Exception) -> bool:
+    """Whether an error is one of reading or writing files, by the system or by TensorFlow."""
+    return isinstance(error, OSError) or "tensorflow" in type(error).__module__
+
+
 def problem(folder: Any, shard: Entry) -> str:
-    """Why a shard is not as it was prepared, as far as its file's size tells; "" if it is."""
+    """Why a shard is not as it was prepared, by its file's size; "" if it is."""
     return problem_of(file_of(folder, shard), shard.bytes)
 
 

@@ -91,7 +91,7 @@ def prepare(data: ConfigDict, split: str, load_size: int) -> None:
     except UserError:
         raise
     except Exception as error:
-        if not _is_of_files(error):
+        if not shard.is_of_files(error):
             raise
         raise UserError(
             f"Cannot write the data set to {directory}: {reason(error)}; free space or choose "
@@ -150,7 +150,7 @@ def write_shard(
         job: the preparation.
         task: the number of the shard.
         records: returns the shard's records.
-        progress: is told how many are done.
+        progress: called with how many are done.
     """
     directory, config = job.directory, job.config
     if is_whole(directory, job.name(task)):
@@ -252,8 +252,3 @@ def _identities(numbers: Any, texts: Any) -> Iterator[bytes]:
         digest, label = bytes(numbers["image_digests"][i]), int(numbers["labels"][i])
         own = {name: int(values[i]) for name, values in attributes.items()}
         yield identity(digest.ljust(16, b"\0"), captions, label, own)
-
-
-def _is_of_files(error: Exception) -> bool:
-    """Whether an error is one of reading or writing files, by the system or by TensorFlow."""
-    return isinstance(error, OSError) or "tensorflow" in type(error).__module__
