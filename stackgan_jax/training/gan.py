@@ -147,11 +147,13 @@ class Gan:
 
     def start(self, generator: Any, discriminator: Any, priors: tuple[Any, ...] = ()) -> GanState:
         """The state of step 0 with given weights: {"params", "batch_stats"} of each network."""
-        moves = self.optimisation
+        optimisation = self.optimisation
         return GanState(
             step=jnp.zeros((), jnp.int32),
-            generator=moves.begin(generator, moves.generator_learning_rate),
-            discriminator=moves.begin(discriminator, moves.discriminator_learning_rate),
+            generator=optimisation.begin(generator, optimisation.generator_learning_rate),
+            discriminator=optimisation.begin(
+                discriminator, optimisation.discriminator_learning_rate
+            ),
             ema=jax.tree.map(jnp.copy, variables_of(generator)),
             priors=tuple(map(variables_of, priors)),
         )
@@ -219,9 +221,9 @@ class Gan:
             drawn.seen,
             condition,
         )
-        moves = self.optimisation
-        discriminator = moves.descend(
-            state.discriminator, d_gradient, d_stats, moves.discriminator_learning_rate
+        optimisation = self.optimisation
+        discriminator = optimisation.descend(
+            state.discriminator, d_gradient, d_stats, optimisation.discriminator_learning_rate
         )
 
         # The generator's objective, pulled back through the same draw, and its Adam step.
@@ -230,20 +232,21 @@ class Gan:
             drawn, discriminator, batch.embedding, inputs[0], condition, key
         )
         (g_gradient,) = pull_back(cotangents)
-        generator = moves.descend(
-            state.generator, g_gradient, g_stats, moves.generator_learning_rate
+        generator = optimisation.descend(
+            state.generator, g_gradient, g_stats, optimisation.generator_learning_rate
         )
 
         # Averages.
         metrics = d_metrics | g_metrics
         metrics["g_gradient_norm"] = optax.tree.norm(g_gradient)
         metrics["d_gradient_norm"] = optax.tree.norm(d_gradient)
-        metrics["learning_rate"] = moves.schedule(moves.generator_learning_rate)(state.step)
+        schedule = optimisation.schedule(optimisation.generator_learning_rate)
+        metrics["learning_rate"] = schedule(state.step)
         next_state = GanState(
             step=state.step + 1,
             generator=generator,
             discriminator=discriminator.replace(batch_stats=d_stats),
-            ema=moves.average(state.ema, generator, state.step, len(batch.image)),
+            ema=optimisation.average(state.ema, generator, state.step, len(batch.image)),
             priors=priors,
         )
         return next_state, metrics

@@ -17,7 +17,7 @@ from stackgan_jax.runtime import configuration
 FILE = "hints.jsonl"  # in the run's folder: {"step", "sign", "sentence"} of each hint
 WINDOW = 10  # log lines that a sign must hold for
 LOOKS = 3  # previews likewise
-AGAIN = 30  # log lines without a sign, after which it is told once more
+AGAIN = 30  # log lines without a sign, after which it is reported once more
 WON = 0.1  # the discriminator's loss on generated pairs, when it has won
 CARRIED = 2.0  # nats of the sentence that the condition must be able to carry: e² sentences
 FAR = 5.0  # KL divergence of each dimension, whose noise then hardly counts
@@ -48,7 +48,7 @@ def discriminator_too_strong(lines: Sequence[Line], config: ConfigDict) -> str:
 
 
 def kl_vanishes(lines: Sequence[Line], config: ConfigDict) -> str:
-    """The conditioning is as good as plain noise: no sentence can be told from another by it."""
+    """The conditioning is as good as plain noise: it distinguishes no sentence from another."""
     kl = _means(lines, "kl")
     noise = config.training.epsilon_scale
     if len(kl) < WINDOW or not noise:
@@ -110,13 +110,13 @@ SIGNS: dict[str, Callable[[Sequence[Line], ConfigDict], str]] = {
 
 
 class Watch:
-    """Looks at every line of a stage's log, and tells each sign once.
+    """Looks at every line of a stage's log, and reports each sign once.
 
-    A sign that has been away for AGAIN lines is told again.
+    A sign that has been away for AGAIN lines is reported again.
 
     Args:
         config: of the run; a run of no stage has no signs.
-        workdir: the folder of the run, which keeps what was told in FILE.
+        workdir: the folder of the run, which keeps the hints in FILE.
         start: the number of steps that were done before.
         options: what options of the run begin with; in a quickstart "--config.stage1.".
     """
@@ -133,29 +133,29 @@ class Watch:
         self._seen = {hint["sign"]: 0 for hint in read(workdir)}  # Sign → the last line with it.
 
     def log(self, step: int, means: Mapping[str, float]) -> list[str]:
-        """Takes a line of the log; returns what is to be told."""
+        """Takes a line of the log; returns the hints to print."""
         self._logs.append({"step": step, **means})
-        return self._told(step)
+        return self._new_hints(step)
 
     def look(self, step: int, measured: Mapping[str, float]) -> list[str]:
         """Takes what was measured of a preview, likewise."""
         self._looks.append({"step": step, **measured})
-        return self._told(step)
+        return self._new_hints(step)
 
-    def _told(self, step: int) -> list[str]:
+    def _new_hints(self, step: int) -> list[str]:
         if not configuration.is_stage(self._config):
             return []
         self._count += 1
-        told = []
+        hints = []
         for sign, seen in SIGNS.items():
             sentence = seen([*self._logs, *self._looks], self._config)
             if sentence and self._count - self._seen.get(sign, -AGAIN) >= AGAIN:
                 sentence = sentence.replace("--config.", self._options)
-                told.append(sentence)
+                hints.append(sentence)
                 self._keep({"step": step, "sign": sign, "sentence": sentence})
             if sentence:
                 self._seen[sign] = self._count
-        return told
+        return hints
 
     def _keep(self, hint: Mapping[str, object]) -> None:
         with self._file.open("a", encoding="utf-8") as file:
