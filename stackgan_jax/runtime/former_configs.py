@@ -29,6 +29,8 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
                 upgrade(value)
     else:
         config.setdefault("loggers", "tensorboard")
+    if "eval" in config:
+        config["eval"].setdefault("independent", False)  # Its scorer would have to be trained.
     data = config.get("data", {})
     if "name" in data:
         data["name"] = DATA_SETS.get(data["name"], data["name"])

@@ -45,7 +45,9 @@ def test_workers_write_the_shards_from_plans(pictures):
 
 def test_beam_that_is_not_installed_is_one_sentence(pictures, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
-    with pytest.raises(UserError, match=r"not installed; install it with .*stackgan_jax\[beam\]"):
+    with pytest.raises(
+        UserError, match=r"is not installed .*install it with .pip install -e .*\[beam\]"
+    ):
         input_pipeline.prepare(sharded(pictures, beam="--runner=DirectRunner"), "train", 8)
 
 

@@ -46,7 +46,7 @@ def test_a_metric_from_outside_scores_runs_and_appears_in_comparisons(registered
         "own_cosine", title="Cosine", better="higher", reads="joint", captions=True, percent=True
     )
     def own_cosine(evidence: Evidence) -> Measurement:
-        pairs = evidence.generated["joint"], evidence.captions.embeddings
+        pairs = evidence.generated["joint"], evidence.captions.embeddings["joint"]
         pictures, captions = (p / np.linalg.norm(p, axis=1, keepdims=True) for p in pairs)
         return Measurement(float((pictures * captions).sum(1).mean()), "mean cosine", "joint")
 

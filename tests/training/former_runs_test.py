@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax import sample, stages, text
+from stackgan_jax.evaluation import during_training
 from stackgan_jax.runtime import configuration
 
 DATA = Path(__file__).parents[1] / "data"
@@ -40,6 +41,11 @@ def test_former_runs_draw_the_same_pictures(former, expected):
         np.testing.assert_allclose(embedding, expected[f"{kind}_embedding"], atol=1e-6)
         drawn = sample.generate(former / kind, embedding, seed=3)[kind]
         np.testing.assert_allclose(drawn, expected[kind], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["stage1", "stage2"])
+def test_what_former_configs_lack_is_added_before_training(former, kind):
+    during_training.require_possible(configuration.read(former / kind / "config.json"))
 
 
 @pytest.mark.slow
