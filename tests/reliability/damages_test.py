@@ -48,11 +48,13 @@ class Training:
 
     def __init__(self, kind, finished, config, folder):
         self.kind, self.finished, self.config = kind, finished, config
-        run = shutil.copytree(finished, folder / f"sound {kind}")
-        self.answers = [self.use(run)]
-        shutil.rmtree(run / "checkpoints" / "4")
-        self.answers.append(self.use(run))
-        self.end = self.go_on(run)
+        self.answers, self.ends = [], []
+        for newest in (4, 2):
+            run = shutil.copytree(finished, folder / f"sound {kind} of step {newest}")
+            if newest == 2:
+                shutil.rmtree(run / "checkpoints" / "4")
+            self.answers.append(self.use(run))
+            self.ends.append(self.go_on(run))
 
     def use(self, run):
         """The pictures, or the embedding, of a caption."""
@@ -67,6 +69,11 @@ class Training:
         state = Checkpoints(run / "checkpoints").restore_part((field,)).state
         leaves = [leaf for _, leaf in sorted(flat(state).items())]
         return [*leaves, text.load_encoder(run).embed([CAPTION])]
+
+
+def same(ours, others):
+    """Whether two lists of arrays are equal bit by bit."""
+    return all(np.array_equal(one, other) for one, other in zip(ours, others, strict=True))
 
 
 def flat(tree, prefix=""):
@@ -102,8 +109,7 @@ def test_no_damage_of_a_run_goes_unnoticed_or_ends_in_a_traceback(
         if not isinstance(used, str):
             assert any(np.array_equal(used, each) for each in training.answers), what
         if not isinstance(after, str):
-            for ours, sound in zip(after, training.end, strict=True):
-                np.testing.assert_array_equal(ours, sound, err_msg=what)
+            assert any(same(after, end) for end in training.ends), what
         survived += not isinstance(after, str)
         refused += isinstance(after, str)
         shutil.rmtree(run)
