@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from stackgan_jax.data import batches, input_pipeline, registry
+from stackgan_jax.data import choices, input_pipeline, registry
 
 
 class Peak:
@@ -42,7 +42,7 @@ def main(path, cache, load_size):
     prepared = time.monotonic() - began
     preparing = peak.take()
     for step in range(len(split) // 64):
-        split.images[batches.epoch_order(0, step, 64, len(split))].sum()
+        split.images[choices.epoch_order(0, step, 64, len(split))].sum()
     measured = {"images": len(split), "preparing": preparing, "streaming": peak.take()}
     print(json.dumps(measured | {"seconds": round(prepared, 1), "processor": time.process_time()}))
 

@@ -6,13 +6,13 @@ split. Both ways run the same lines and return the same batch bit by bit.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from stackgan_jax.data import choices
 from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 
@@ -83,7 +83,8 @@ def image_text(
 
     A batch has: `image` `[b, L, L, 3]` uint8; `embedding` `[b, t]` float32, the mean over
     `captions_per_image` captions drawn without replacement (over all captions if there are fewer);
-    `partner` `[b]` int32, for each image the item whose text does not match it (see `mismatched`).
+    `partner` `[b]` int32, for each image the item whose text does not match it
+    (see `choices.mismatched`).
     Each epoch visits every image at most once, in an order drawn from (seed, epoch).
 
     Args:
@@ -106,13 +107,13 @@ def image_text(
     most = int(counts.max())
 
     def choose(step: int) -> Batch:
-        chosen = epoch_order(seed, step, batch_size, len(images))
+        chosen = choices.epoch_order(seed, step, batch_size, len(images))
         first, count = embeddings.offsets[chosen], counts[chosen]
         rng = np.random.default_rng((seed, 1, step))
         return {
             "image": chosen.astype(np.int32),
-            **drawn_captions(rng, first, count, most, captions_per_image),
-            "partner": mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
+            **choices.drawn_captions(rng, first, count, most, captions_per_image),
+            "partner": choices.mismatched(np.random.default_rng((seed, 3, step)), labels[chosen]),
         }
 
     def gather(held: Mapping[str, Any], choice: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -125,32 +126,6 @@ def image_text(
     return Source({"image": _flat(images), "embedding": embeddings.flat}, choose, gather)
 
 
-def drawn_captions(
-    rng: np.random.Generator, first: np.ndarray, count: np.ndarray, most: int, drawn: int
-) -> Batch:
-    """Draws captions of each image of a batch without replacement.
-
-    Args:
-        rng: source of the randomness.
-        first: `[b]`, index of each image's first caption.
-        count: `[b]`, number of each image's captions.
-        most: the largest number of captions of any image of the split.
-        drawn: number of captions to draw per image.
-
-    Returns:
-        `captions` `[b, min(drawn, most)]` int32, -1 where an image has fewer captions, and `share`
-        `[b]` float32, one over the number of captions drawn.
-    """
-    # Sorting random keys draws without replacement; captions that do not exist come last.
-    keys = rng.random((len(count), most))
-    keys[np.arange(most) >= count[:, None]] = 2
-    order = np.argsort(keys, axis=1)[:, :drawn]
-    exists = np.arange(order.shape[1]) < count[:, None]
-    captions = np.where(exists, first[:, None] + order, -1)
-    share = np.float32(1) / np.minimum(count, drawn).astype(np.float32)
-    return {"captions": captions.astype(np.int32), "share": share}
-
-
 def mean(embeddings: Any, captions: Any, share: Any) -> Any:
     """The mean of each image's drawn captions: `[captions, t]`, `[b, k]`, `[b]` → `[b, t]`."""
     # One by one, because a sum in another order may be rounded differently.
@@ -159,46 +134,6 @@ def mean(embeddings: Any, captions: Any, share: Any) -> Any:
         exists = (captions[:, i] >= 0).astype(np.float32)
         total = total + exists[:, None] * embeddings[captions[:, i]]
     return total * share[:, None]
-
-
-def mismatched(rng: np.random.Generator, labels: np.ndarray) -> np.ndarray:
-    """Pairs every item of a batch with an item of another class.
-
-    The result is a random permutation if no class fills more than half of the batch: every item is
-    used once, so the partners have the statistics of the batch. If a class fills more than half,
-    no such permutation exists, and its remaining items get random items of the other classes, which
-    are then used more than once. If there is a single class, every item gets another item.
-
-    Args:
-        rng: source of the randomness.
-        labels: `[b]` classes.
-
-    Returns:
-        `[b]` int32, the index of each item's partner.
-
-    Raises:
-        UserError: the batch has fewer than 2 items.
-    """
-    count = len(labels)
-    if count < 2:
-        raise UserError(
-            f"A mismatched pair needs a batch of at least 2 images, not {count}; set "
-            "--config.batch_size to 2 or more."
-        )
-    _, classes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    order = np.lexsort((rng.permutation(count), rng.permutation(len(sizes))[classes]))
-    largest = sizes.max()
-    # In `order` each class is contiguous and at most `largest` long: this shift leaves the class.
-    shift = rng.integers(largest, max(count - largest, largest) + 1) if len(sizes) > 1 else 1
-    place = (np.arange(count) + shift) % count
-    if len(sizes) > 1:
-        sorted_classes = classes[order]
-        after = np.argmax(sorted_classes == sizes.argmax()) + largest
-        spare = (after + rng.integers(0, count - largest, count)) % count
-        place = np.where(sorted_classes[place] == sorted_classes, spare, place)
-    partner = np.empty(count, np.int32)
-    partner[order] = order[place]
-    return partner
 
 
 def joint_embedding(
@@ -279,17 +214,6 @@ def on_device(source: Any, wanted: str, devices: jax.sharding.Mesh) -> bool:
         accelerated = device.platform != "cpu"
         return bool(accelerated and memory and source.held_bytes <= DEVICE_SHARE * memory)
     return wanted == "device"
-
-
-def epoch_order(seed: int, step: int, batch_size: int, images: int) -> np.ndarray:
-    """The indices of a step's images, `[batch_size]`; an epoch's incomplete batch is dropped."""
-    epoch, position = divmod(step, images // batch_size)
-    return _permutation(seed, epoch, images)[position * batch_size : (position + 1) * batch_size]
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, epoch: int, images: int) -> np.ndarray:
-    return np.random.default_rng((seed, 0, epoch)).permutation(images)
 
 
 def _flat(images: np.ndarray) -> np.ndarray:

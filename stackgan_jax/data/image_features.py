@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stackgan_jax.data import preparation
-from stackgan_jax.data.input_pipeline import Split, computed_once
+from stackgan_jax.data.split import Split, computed_once
 from stackgan_jax.models import efficientnet
 from stackgan_jax.runtime import numpy_files
 from stackgan_jax.runtime.errors import UserError, reason

@@ -1,65 +1,23 @@
-"""From a data set to a decoded split on disk, and from its captions to embeddings.
+"""From `config.data` to an opened split: prepared first where that is needed.
 
-A split is decoded once, at load size, into one memory-mapped uint8 array. Any number of images then
-streams in bounded memory, an epoch's order is a true permutation, and a resumed run continues with
-the next batch at once. `batches` draws from it.
+It also keeps in a run's folder which data it is trained on.
 """
 
-import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax.data import batches, preparation, registry
-from stackgan_jax.data.batches import CaptionEmbeddings, Source
-from stackgan_jax.data.shards import index, stream, writing
-from stackgan_jax.data.shards.embeddings import Embeddings
+from stackgan_jax.data import preparation, registry
+from stackgan_jax.data.shards import index, writing
 from stackgan_jax.data.shards.split import ShardedSplit
-from stackgan_jax.data.shards.stream import Stream
+from stackgan_jax.data.split import Split, open_split
 from stackgan_jax.runtime import configuration, files, mesh, paths, run_files
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.runtime.locking import locked
 
 DATA = "data.json"  # the file of a run that identifies its training data
-EMBEDDED_AT_ONCE = 1 << 13  # captions; bounds the memory
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """One split of a data set, decoded.
-
-    Attributes:
-        directory: its folder.
-        images: `[n, load_size, load_size, 3]` uint8, memory-mapped.
-        labels: `[n]` int32 classes.
-        captions: n lists of one or more sentences.
-        attributes: name → `[n]` int32; empty for data sets without attributes.
-    """
-
-    directory: Path
-    images: np.ndarray
-    labels: np.ndarray
-    captions: Sequence[Sequence[str]]
-    attributes: Mapping[str, np.ndarray]
-
-    def __len__(self) -> int:
-        """The number of images."""
-        return len(self.images)
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The number of images, captions and labels."""
-        captions = sum(map(len, self.captions))
-        return {"images": len(self), "captions": captions, "labels": len(np.unique(self.labels))}
-
-    def some_captions(self) -> list[str]:
-        """All captions. Of a split in shards these are those of a few shards."""
-        return [caption for captions in self.captions for caption in captions]
 
 
 def require_known(data: ConfigDict) -> None:
@@ -92,7 +50,7 @@ def load(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:
         lambda: preparation.prepare(source, split, load_size, data.crop, data.max_damaged),
         f"prepare {directory}",
     )
-    return _open(directory)
+    return open_split(directory)
 
 
 def prepare(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:
@@ -153,134 +111,3 @@ def warn_of_other_data(split: Split, encoder_run: Path) -> None:
 def _recorded_data(workdir: Path) -> dict[str, Any] | None:
     path = workdir / DATA
     return run_files.read(path) if run_files.exists(path) else None
-
-
-def embed_captions(split: Split, encoder: Any) -> CaptionEmbeddings:
-    """The embeddings of every caption of a split, computed once and stored in its folder.
-
-    Args:
-        split: its captions are embedded.
-        encoder: a `text.Encoder` of width t.
-
-    Returns:
-        `flat`: `[captions, t]` float32, memory-mapped.
-    """
-    if isinstance(split, ShardedSplit):
-        rows = _embedded(split, encoder).rows
-        return CaptionEmbeddings(rows, np.cumsum([0, *split.caption_counts()]))
-
-    def write(path: Path) -> None:
-        flat = [caption for captions in split.captions for caption in captions]
-        print(f"Embedding {len(flat):,} captions with {encoder.name} …", flush=True)
-        shape = len(flat), encoder.width
-        embedded = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        for start in range(0, len(flat), EMBEDDED_AT_ONCE):
-            stop = start + EMBEDDED_AT_ONCE
-            embedded[start:stop] = encoder.embed(flat[start:stop])
-        embedded.flush()
-
-    stored = computed_once(split.directory / f"embeddings-{encoder.fingerprint}.npy", write)
-    return per_caption(split, lambda _: stored)
-
-
-def image_text(
-    split: Split | ShardedSplit, encoder: Any, config: ConfigDict, batch_size: int = 0
-) -> Source | Stream:
-    """The GANs' batches from a split; its captions are embedded first unless they are already.
-
-    Args:
-        split: of training.
-        encoder: a `text.Encoder`.
-        config: of a stage: `batch_size`, `captions_per_image`, `seed`.
-        batch_size: another size of the batches than the config's; 0 for that.
-
-    Raises:
-        UserError: the batch is larger than the split.
-    """
-    known = batch_size or config.batch_size, config.captions_per_image, config.seed
-    if isinstance(split, ShardedSplit):
-        return stream.image_text(split, _embedded(split, encoder), *known)
-    embedded = embed_captions(split, encoder)
-    return batches.image_text(split.images, split.labels, embedded, *known)
-
-
-def joint_embedding(
-    split: Split | ShardedSplit,
-    encoder: Any,
-    batch_size: int,
-    seed: int,
-    pictures: np.ndarray | None = None,
-    places: np.ndarray | None = None,
-) -> Source | Stream:
-    """The joint embedding's batches from a split.
-
-    Args:
-        split: of training.
-        encoder: a `text.Encoder`; one that is trained reads tokens, others give embeddings.
-        batch_size: over all processes.
-        seed: of all choices.
-        pictures: what the image tower reads in place of the split's images; not of shards.
-        places: see `batches.joint_embedding`; not of shards.
-    """
-    if isinstance(split, ShardedSplit):
-        tokens = lambda number, *part: encoder.tokens(split.captions_of(number)[slice(*part)])
-        read = tokens if encoder.trainable else _embedded(split, encoder).read
-        return stream.joint_embedding(split, read, batch_size, seed)
-    if encoder.trainable:
-        tokens = per_caption(split, encoder.tokens)
-    else:
-        tokens = embed_captions(split, encoder)
-    pictures = split.images if pictures is None else pictures
-    return batches.joint_embedding(pictures, split.labels, tokens, batch_size, seed, places)
-
-
-def _embedded(split: ShardedSplit, encoder: Any) -> Embeddings:
-    embeddings = Embeddings(split, encoder)
-    embeddings.compute()
-    return embeddings
-
-
-def computed_once(path: Path, write: Callable[[Path], None]) -> np.ndarray:
-    """An array that is kept in a file, memory-mapped; the first use computes it.
-
-    Of several processes the first one writes. Another run may need the same array at that time.
-
-    Args:
-        path: an .npy file.
-        write: writes the array to the path that it is given, which becomes `path` when all is done.
-    """
-
-    def compute() -> None:
-        if path.exists():
-            return
-        with locked(path):
-            if not path.exists():
-                with files.replacing(path) as partial:
-                    write(partial)
-
-    mesh.process_0_first(compute, f"compute {path}")
-    return np.load(path, mmap_mode="r")
-
-
-def per_caption(split: Split, read: Callable[[Sequence[str]], np.ndarray]) -> CaptionEmbeddings:
-    """The array that `read` returns for all captions of a split, with each image's part of it.
-
-    Args:
-        split: a split with c captions in all.
-        read: c captions → `[c, …]`.
-    """
-    flat = [caption for captions in split.captions for caption in captions]
-    counts = [len(captions) for captions in split.captions]
-    return CaptionEmbeddings(read(flat), np.cumsum([0, *counts]))
-
-
-def _open(directory: Path) -> Split:
-    with np.load(directory / "attributes.npz") as stored:
-        attributes = dict(stored)
-    return Split(
-        directory=directory,
-        images=np.load(directory / "images.npy", mmap_mode="r"),
-        labels=np.load(directory / "labels.npy"),
-        captions=json.loads((directory / "captions.json").read_text(encoding="utf-8")),
-        attributes=attributes,
-    )

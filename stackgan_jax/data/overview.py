@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax.data import augment, images, input_pipeline, preparation
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.models.char_cnn_rnn import ALPHABET, LENGTH, is_blank
 from stackgan_jax.runtime import configuration, files
 from stackgan_jax.runtime.locking import locked

@@ -10,7 +10,7 @@ import numpy as np
 
 from stackgan_jax.data import augment
 from stackgan_jax.data.images import to_float
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.data.synthetic_birds.attributes import COLOUR_ATTRIBUTES
 from stackgan_jax.evaluation import attributes
 from stackgan_jax.evaluation.unseen import Unseen

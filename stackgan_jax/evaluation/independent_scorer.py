@@ -16,8 +16,8 @@ import jax
 import numpy as np
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, input_pipeline, overview, preparation
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data import augment, overview, preparation
+from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation.readers import Features, JointReader, sha256
 from stackgan_jax.models import convolution
 from stackgan_jax.models.image_tower import IMAGE_LENGTH, ImageTower
@@ -124,7 +124,7 @@ def _train(split: Split, encoder: text.Encoder, side: int, flip: bool) -> scorer
     joint = JointEmbedding(
         encoder.tower, ImageTower(WIDTH, FEATURES), side, steps=STEPS, flip=flip, **_TRAINING
     )
-    source = input_pipeline.joint_embedding(split, encoder, BATCH_SIZE, SEED)
+    source = split.joint_embedding(encoder, BATCH_SIZE, SEED)
     key = jax.random.key(SEED)
     state = joint.init(key, encoder.tokens([split.captions[0][0]]))
     step = jax.jit(

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from stackgan_jax.data.batches import mismatched
+from stackgan_jax.data.choices import mismatched
 from stackgan_jax.evaluation import (
     attributes,
     caption_matching,

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import text
 from stackgan_jax.data import augment, input_pipeline, preparation
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation import inception_weights, spread_scores
 from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Captions
@@ -106,7 +106,7 @@ def _choose_captions(
     chosen = np.resize(rng.permutation(len(test)), protocol.images)
     places = np.array([rng.integers(len(test.captions[image])) for image in chosen])
     sentences = [test.captions[image][place] for image, place in zip(chosen, places, strict=True)]
-    known = input_pipeline.embed_captions(test, text.load_encoder(directory))
+    known = test.embed_captions(text.load_encoder(directory))
     embeddings = np.asarray(known.flat[known.offsets[chosen] + places], np.float32)
     unique, back = np.unique(sentences, return_inverse=True)
     unique = [str(sentence) for sentence in unique]

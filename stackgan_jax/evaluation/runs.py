@@ -15,7 +15,7 @@ import numpy as np
 
 from stackgan_jax import sample
 from stackgan_jax.data import images
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation.evidence import Captions, Evidence, Groups
 from stackgan_jax.evaluation.protocols import METRICS_SEED, Protocol
 from stackgan_jax.evaluation.readers import (

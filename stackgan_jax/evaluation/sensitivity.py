@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from stackgan_jax import sample
-from stackgan_jax.data.batches import mismatched
+from stackgan_jax.data.choices import mismatched
 from stackgan_jax.evaluation import protocols, readers, scoring
 from stackgan_jax.evaluation.evaluate import settings_of
 from stackgan_jax.evaluation.evidence import Captions, Evidence

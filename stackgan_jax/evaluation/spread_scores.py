@@ -11,7 +11,7 @@ import numpy as np
 
 from stackgan_jax.data.augment import reduced
 from stackgan_jax.data.images import resize
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.data.synthetic_birds.attributes import ATTRIBUTES
 from stackgan_jax.data.synthetic_birds.captions import attributes_named
 from stackgan_jax.evaluation.evidence import Captions

@@ -8,7 +8,7 @@ import numpy as np
 from stackgan_jax import sample, text
 from stackgan_jax.data import augment, input_pipeline
 from stackgan_jax.data.images import to_uint8
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.sample import Sampler
 
 JUDGED = 256  # unseen captions, one picture each

@@ -13,7 +13,7 @@ import jax
 from ml_collections import ConfigDict
 
 from stackgan_jax import sample
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.runtime import configuration, run_files
 from stackgan_jax.runtime.run_files import saved_steps
 from stackgan_jax.training import metrics_log

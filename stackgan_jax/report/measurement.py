@@ -12,7 +12,7 @@ import numpy as np
 
 from stackgan_jax.data import augment, input_pipeline
 from stackgan_jax.data.images import resize
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation.attribute_accuracy import Judgement, judge
 from stackgan_jax.evaluation.unseen import Unseen, draw_unseen
 from stackgan_jax.report.nearest import Nearest, find_nearest

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stackgan_jax import text
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.runtime import files, paths
 from stackgan_jax.text import scorer
 

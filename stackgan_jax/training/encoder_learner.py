@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax import text
 from stackgan_jax.data import image_features, input_pipeline, overview
+from stackgan_jax.data.split import Split
 from stackgan_jax.models import registry
 from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime import configuration, mesh
@@ -59,9 +60,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
         }
         places = taught.places
     key = jax.random.key(config.seed)
-    source = input_pipeline.joint_embedding(
-        split, encoder, config.batch_size, config.seed, known, places
-    )
+    source = split.joint_embedding(encoder, config.batch_size, config.seed, known, places)
     example = encoder.tokens([split.captions[0][0]])
 
     def finish(state: Any) -> None:
@@ -117,7 +116,7 @@ def _require_streamable(config: ConfigDict) -> None:
 
 def _taught(
     config: ConfigDict,
-    split: input_pipeline.Split,
+    split: Split,
     known: np.ndarray | None,
     statistics: dict[str, np.ndarray] | None,
     width: int,
@@ -137,7 +136,7 @@ def _taught(
     return ridge_teacher.teacher(standard, split.captions, width)
 
 
-def features(config: ConfigDict, split: input_pipeline.Split) -> np.ndarray | None:
+def features(config: ConfigDict, split: Split) -> np.ndarray | None:
     """A split's features `[n, views, d]` by `config.image.network`; None if that is trained."""
     network = config.image.network
     if network == scorer.TRAINED:
@@ -162,7 +161,7 @@ def _save(
     encoder: text.Encoder,
     joint: JointEmbedding,
     params: Any,
-    split: input_pipeline.Split,
+    split: Split,
     workdir: Path,
 ) -> None:
     """Keeps the encoder, normalised by the training captions, together with its image tower."""

@@ -47,7 +47,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     if encoder.trainable:
         input_pipeline.warn_of_other_data(split, paths.folder(configuration.text_encoder(config)))
     captions = preview_captions(test)
-    source = input_pipeline.image_text(split, encoder, config)
+    source = split.image_text(encoder, config.batch_size, config.captions_per_image, config.seed)
     key = jax.random.key(config.seed)
     compiled = fused_steps.compiled(
         config,

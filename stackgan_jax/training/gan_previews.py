@@ -10,7 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, batches, images, input_pipeline
+from stackgan_jax.data import augment, batches, images
+from stackgan_jax.data.split import Split
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import mesh
 from stackgan_jax.training.game import title
@@ -23,7 +24,7 @@ MEASURED = 64  # training pairs at most, whose logits are measured
 COMPARED = 4  # captions with one noise, and noises with one caption, whose pictures are compared
 
 
-def preview_captions(test: input_pipeline.Split) -> list[str]:
+def preview_captions(test: Split) -> list[str]:
     """Captions of as many classes as possible.
 
     They are not all the first of their picture, because that may be only a name.
@@ -35,9 +36,7 @@ def preview_captions(test: input_pipeline.Split) -> list[str]:
     return [several[n % len(several)] for n, several in enumerate(captions)]
 
 
-def measured_pairs(
-    config: ConfigDict, split: input_pipeline.Split, encoder: text.Encoder
-) -> batches.Batch:
+def measured_pairs(config: ConfigDict, split: Split, encoder: text.Encoder) -> batches.Batch:
     """A small training batch, the same for all processes.
 
     Args:
@@ -47,7 +46,8 @@ def measured_pairs(
     """
     groups = config.training.get("batch_norm_groups", 1)
     size = min(config.batch_size, max(groups, MEASURED // groups * groups))
-    return input_pipeline.image_text(split, encoder, config, size).whole(0)
+    source = split.image_text(encoder, size, config.captions_per_image, config.seed)
+    return source.whole(0)
 
 
 def previewer(

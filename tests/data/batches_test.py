@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stackgan_jax.data import batches
+from stackgan_jax.data import batches, choices
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 
@@ -36,7 +36,7 @@ def test_an_epoch_visits_every_image_at_most_once(seed, images, batch, epoch):
     batch = min(batch, images)
     steps = images // batch
     orders = [
-        batches.epoch_order(seed, epoch * steps + step, batch, images) for step in range(steps)
+        choices.epoch_order(seed, epoch * steps + step, batch, images) for step in range(steps)
     ]
     visited = np.concatenate(orders)
     assert len(set(visited)) == len(visited) == steps * batch
@@ -182,7 +182,7 @@ def test_mismatched_reaches_every_partner():
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=12), st.integers(0, 99))
 def test_mismatched_crosses_classes_of_any_sizes(labels, seed):
     labels = np.array(labels)
-    partner = batches.mismatched(np.random.default_rng(seed), labels)
+    partner = choices.mismatched(np.random.default_rng(seed), labels)
     if len(set(labels)) > 1:
         assert (labels[partner] != labels).all()
     else:
@@ -199,8 +199,8 @@ def test_mismatched_of_a_single_class_takes_other_items():
 
 def test_mismatched_needs_two_items():
     with pytest.raises(UserError, match="at least 2"):
-        batches.mismatched(np.random.default_rng(0), np.zeros(1))
+        choices.mismatched(np.random.default_rng(0), np.zeros(1))
 
 
 def partners(labels, count=30):
-    return [batches.mismatched(np.random.default_rng(seed), labels) for seed in range(count)]
+    return [choices.mismatched(np.random.default_rng(seed), labels) for seed in range(count)]

@@ -26,10 +26,10 @@ def test_a_split_is_decoded_completely(split):
 
 def test_captions_are_embedded_once(split, runs):
     encoder = text.load_encoder(runs / "text_encoder")
-    first = input_pipeline.embed_captions(split, encoder)
+    first = split.embed_captions(encoder)
     (file,) = split.directory.glob(f"embeddings-{encoder.fingerprint}.npy")
     written = file.stat().st_mtime_ns
-    again = input_pipeline.embed_captions(split, encoder)
+    again = split.embed_captions(encoder)
     assert file.stat().st_mtime_ns == written
     np.testing.assert_array_equal(first.flat, again.flat)
     expected = encoder.embed(split.captions[1])

@@ -150,7 +150,7 @@ def test_a_data_set_registered_from_outside_is_prepared_and_trained_on(
     split = input_pipeline.load(data, "train", 19)
     assert (split.images[4] == [4 * 40 + 3, 99, 0]).all()
     width = np.arange(36, dtype=np.float32)[:, None]
-    embeddings = input_pipeline.per_caption(split, lambda captions: width)
+    embeddings = batches.CaptionEmbeddings(width, np.cumsum([0, *map(len, split.captions)]))
     source = batches.image_text(split.images, split.labels, embeddings, 6, 1, seed=0)
     for batch in source.batches(0, 3):
         labels = batch["embedding"][:, 0].astype(int) // 2 % 6

@@ -11,6 +11,8 @@ from sharded_sets import Hashes, sharded, streamed, write_captioned_pictures
 
 from stackgan_jax.data import input_pipeline, preparation
 from stackgan_jax.data.shards import shard_writer
+from stackgan_jax.data.shards.embeddings import Embeddings
+from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -36,8 +38,8 @@ def test_a_set_in_shards_equals_the_local_preparation(folder, stored):
         facts, expected = (preparation.facts(each.directory) for each in (split, local))
         for key in ("fingerprint", "images", "records", "damaged", "left_out", "remarks"):
             assert facts[key] == expected[key]
-        embedded = input_pipeline.embed_captions(split, Hashes())
-        whole = input_pipeline.embed_captions(local, Hashes())
+        embedded = split.embed_captions(Hashes())
+        whole = local.embed_captions(Hashes())
         np.testing.assert_array_equal(embedded.flat[:], whole.flat)
         np.testing.assert_array_equal(embedded.offsets, whole.offsets)
         assert "broken.png" in (split.directory / "left_out.txt").read_text() or name == "test"
@@ -201,24 +203,24 @@ except UserError as error:
 def test_captions_are_embedded_once_shard_by_shard(folder):
     data = sharded(write_captioned_pictures(folder, 23, picture))
     split, encoder = prepare(data), Hashes()
-    input_pipeline.embed_captions(split, encoder)
+    split.embed_captions(encoder)
     assert len(encoder.embedded) == split.counts["captions"]
-    input_pipeline.embed_captions(split, encoder)
+    split.embed_captions(encoder)
     assert len(encoder.embedded) == split.counts["captions"]
     file = only(split.directory, "embeddings-abc/*")
     file.write_bytes(file.read_bytes()[:-4])
-    input_pipeline.embed_captions(split, encoder)
+    split.embed_captions(encoder)
     assert len(encoder.embedded) == split.counts["captions"] + split.index.shards[0].captions
 
 
 def test_each_process_embeds_its_own_shards(folder, monkeypatch):
     data = sharded(write_captioned_pictures(folder, 23, picture))
     split, encoders = prepare(data), [Hashes(), Hashes()]
-    monkeypatch.setattr(input_pipeline.mesh, "wait_for_all_processes", lambda _: None)
+    monkeypatch.setattr(mesh, "wait_for_all_processes", lambda _: None)
     monkeypatch.setattr("jax.process_count", lambda: 2)
     for process, encoder in enumerate(encoders):
         monkeypatch.setattr("jax.process_index", lambda process=process: process)
-        input_pipeline._embedded(split, encoder)
+        Embeddings(split, encoder).compute()
     counts = [len(encoder.embedded) for encoder in encoders]
     assert min(counts) > 0 and sum(counts) == split.counts["captions"]
     shutil.rmtree(split.directory)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from stackgan_jax.data.shards import shard
-from stackgan_jax.data.shards.split import Rows, ShardedSplit
+from stackgan_jax.data.shards.reader import Rows, ShardReader
 from stackgan_jax.runtime import files, mesh
 from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.runtime.progress import Progress
@@ -18,7 +18,7 @@ _LOOKS = 32  # at files at once
 class Embeddings:
     """The embeddings of every caption: a file of `[captions, t]` float32 for each shard."""
 
-    def __init__(self, split: ShardedSplit, encoder: Any) -> None:
+    def __init__(self, split: ShardReader, encoder: Any) -> None:
         """Computes nothing yet.
 
         Args:

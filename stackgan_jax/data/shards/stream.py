@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
-from stackgan_jax.data import batches
+from stackgan_jax.data import batches, choices
 from stackgan_jax.data.batches import Batch
 from stackgan_jax.data.shards import shard
 from stackgan_jax.data.shards.embeddings import Embeddings
 from stackgan_jax.data.shards.order import Order
-from stackgan_jax.data.shards.split import ShardedSplit
+from stackgan_jax.data.shards.reader import ShardReader
 from stackgan_jax.runtime import cores
 
 _READERS = 16  # threads; a bucket answers each in some hundredths of a second
@@ -67,7 +67,7 @@ class Stream:
 
     def __init__(
         self,
-        split: ShardedSplit,
+        split: ShardReader,
         order: Order,
         texts: Callable[[int, int, int], np.ndarray],
         make: Callable[[int, Drawn], Batch],
@@ -164,7 +164,7 @@ class Stream:
 
 
 def image_text(
-    split: ShardedSplit,
+    split: ShardReader,
     embeddings: Embeddings,
     batch_size: int,
     captions_per_image: int,
@@ -188,11 +188,11 @@ def image_text(
     def make(step: int, drawn: Drawn) -> Batch:
         rng = np.random.default_rng((seed, 1, step))
         first = np.zeros_like(drawn.counts)
-        choice = batches.drawn_captions(rng, first, drawn.counts, most, captions_per_image)
+        choice = choices.drawn_captions(rng, first, drawn.counts, most, captions_per_image)
         captions, share = choice["captions"][drawn.rows], choice["share"][drawn.rows]
         starts = np.cumsum([0, *map(len, drawn.texts[:-1])])[:, None]
         places = np.where(captions < 0, -1, captions + starts)
-        partner = batches.mismatched(np.random.default_rng((seed, 3, step)), drawn.labels)
+        partner = choices.mismatched(np.random.default_rng((seed, 3, step)), drawn.labels)
         return {
             "image": drawn.pictures,
             "embedding": batches.mean(np.concatenate(drawn.texts), places, share),
@@ -203,7 +203,7 @@ def image_text(
 
 
 def joint_embedding(
-    split: ShardedSplit,
+    split: ShardReader,
     texts: Callable[[int, int, int], np.ndarray],
     batch_size: int,
     seed: int,

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.runtime.errors import UserError
 
 # A few thousand captions are enough to measure the mean and the spread of the embeddings.

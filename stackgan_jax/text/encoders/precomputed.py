@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.embedding_files import is_stackgan_pickle, read_embeddings
 from stackgan_jax.text.encoders.encoder import Encoder

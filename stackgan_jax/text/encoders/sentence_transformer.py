@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.runtime import packages
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders.encoder import Encoder

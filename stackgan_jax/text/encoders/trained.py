@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-from stackgan_jax.data.input_pipeline import Split
+from stackgan_jax.data.split import Split
 from stackgan_jax.models.bag_of_words import BagOfWords
 from stackgan_jax.models.char_cnn_rnn import CharCnnRnn, indices, is_blank
 from stackgan_jax.runtime.errors import UserError
