@@ -133,7 +133,8 @@ class Programs:
         if name == "report":
             assert "</html>" in (run / "report" / "index.html").read_text(encoding="utf-8")
             return json.loads((run / "report" / "report.json").read_text())["runs"]
-        (record,) = json.loads((run / "metrics.json").read_text())["evaluations"]
+        evaluations = (run / "metrics.json").read_text().replace(str(place), "")
+        (record,) = json.loads(evaluations)["evaluations"]
         return record["scores"]
 
 
