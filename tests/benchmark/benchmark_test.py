@@ -255,8 +255,14 @@ def test_the_step_compiles_for_an_absent_tpu(config, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("config", ["stage1.py:birds", "stage2.py:coco"])
-@pytest.mark.parametrize("count", [1, 8])
+@pytest.mark.parametrize(
+    ("config", "count"),
+    [
+        *(("stage1.py:birds", count) for count in (1, 8)),
+        *(("stage2.py:coco", count) for count in (1, 8)),
+        ("stage2.py:birds,modern", 1),
+    ],
+)
 def test_the_step_compiles_for_an_absent_gpu(config, count, tmp_path):
     """At the published widths. cuDNN computes all weight gradients: no kernel is transposed."""
     pytest.importorskip("jax_cuda13_plugin")

@@ -56,3 +56,10 @@ def test_a_later_stage_starts_near_the_enlarged_earlier_picture():
     enlarged = jax.image.resize(earlier, image.shape, "bilinear")
     assert image.shape == (2, 64, 64, 3)
     assert 0 < np.abs(image - enlarged).mean() < 0.15
+
+
+@pytest.mark.parametrize("factor", [2, 4])
+def test_enlarged_pictures_are_interpolated_as_by_jax(factor):
+    image = jax.random.normal(KEY, (2, 5, 3, 3))
+    expected = jax.image.resize(image, (2, factor * 5, factor * 3, 3), "bilinear")
+    np.testing.assert_allclose(modulated.enlarged(image, factor), expected, atol=1e-6)
