@@ -56,8 +56,8 @@ class PreviewWriter:
                 future.result()
         except OSError as error:
             raise UserError(
-                f"The preview in {self.workdir} can't be written ({error.strerror}); "
-                "free disk space or correct the path, then run again."
+                f"A preview can't be written to {self.workdir / FOLDER} ({error.strerror}); free "
+                "disk space or correct the path, then run again."
             ) from error
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """What a run reports: its lines or its bar, its means, and the log of a resumed run."""
 
 import contextlib
+import errno
 import io
 import json
 import re
+from unittest.mock import Mock
 
 import jax.numpy as jnp
 import numpy as np
@@ -150,3 +152,12 @@ def test_a_resumed_run_removes_later_lines_and_adds_up_the_seconds(tmp_path):
     assert [(line["step"], line["seconds"]) for line in lines] == [(2, 20), (4, 40), (6, 41.5)]
     assert [line["loss"] for line in lines] == [0.5, 0.5, 0.25]
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_preview_that_cannot_be_written_names_its_folder(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    monkeypatch.setattr(previews.images, "save_png", Mock(side_effect=full))
+    writer = previews.PreviewWriter(tmp_path, None)
+    writer.write(PAGE, 1)
+    with pytest.raises(UserError, match=rf"{tmp_path}/previews \(No space left on device\); free"):
+        writer.close()
