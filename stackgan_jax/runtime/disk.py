@@ -4,7 +4,6 @@ import errno
 import logging
 import re
 import sys
-import threading
 from collections.abc import Iterator
 from types import TracebackType
 
@@ -44,10 +43,10 @@ def _print_uncaught(
     """Prints an error, as Python does, but for those of writes that Orbax has given up.
 
     TensorStore reports the end of such a write to an event loop that is closed by then, and prints
-    a stack for each from a thread of its own.
+    a stack for each, which begins in the event loop and not in the program.
     """
     given_up = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
-    if not given_up or threading.current_thread() is threading.main_thread():
+    if not (given_up and trace and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"):
         sys.__excepthook__(kind, error, trace)
 
 

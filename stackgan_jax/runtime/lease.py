@@ -167,11 +167,16 @@ def _runs(holder: dict[str, Any]) -> bool:
 
 
 def _started(pid: int) -> str | None:
-    """When a process of this machine began, in the kernel's ticks; None if there is none."""
+    """When a process of this machine began, in the kernel's ticks; None if there is none.
+
+    One that has ended stays in the list until its parent asks for its status, which in many
+    containers nobody does.
+    """
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return None
+    return None if state in "ZX" else fields[18]
 
 
 def _where() -> str:

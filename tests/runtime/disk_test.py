@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import sys
 
 import pytest
 
@@ -49,3 +50,22 @@ def test_libraries_logs_of_a_full_disk_are_kept_away_and_others_are_not(caplog):
     log.error("Task exception was never retrieved", exc_info=ValueError(TENSORSTORE))
     log.error("another")
     assert [record.getMessage() for record in caplog.records] == ["another"]
+
+
+def call_soon_threadsafe():
+    raise RuntimeError("Event loop is closed")
+
+
+def uncaught():
+    call_soon_threadsafe()
+
+
+@pytest.mark.parametrize(("function", "printed"), [(call_soon_threadsafe, False), (uncaught, True)])
+def test_stacks_of_given_up_writes_are_not_printed(function, printed, capsys, monkeypatch):
+    """They begin in the event loop; an error of the program begins in the program."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    disk.silence_libraries()
+    with pytest.raises(RuntimeError) as raised:
+        function()
+    sys.excepthook(raised.type, raised.value, raised.tb.tb_next)
+    assert ("Event loop is closed" in capsys.readouterr().err) == printed

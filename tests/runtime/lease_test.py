@@ -1,6 +1,7 @@
 """One trainer a folder: a second is refused, and what a dead one left is taken over."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -39,9 +40,11 @@ def test_a_second_process_is_refused_by_name(holder, tmp_path):
         lease.hold(tmp_path).__enter__()
 
 
-def test_what_a_killed_process_left_is_taken_over_at_once(holder, tmp_path):
+@pytest.mark.parametrize("waited_for", [True, False])
+def test_what_a_killed_process_left_is_taken_over_at_once(waited_for, holder, tmp_path):
+    """Also while its parent has not asked for its status."""
     holder.kill()
-    holder.wait()
+    os.waitid(os.P_PID, holder.pid, os.WEXITED | (0 if waited_for else os.WNOWAIT))
     assert not lease.is_held(tmp_path)
     began = time.monotonic()
     with lease.hold(tmp_path):
