@@ -5,7 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
-from types import TracebackType
+from typing import Any
 
 _CODES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TEXTS = re.compile("No space left on device|Disk quota exceeded|File too large", re.IGNORECASE)
@@ -34,20 +34,21 @@ def silence_libraries() -> None:
     """Keeps what libraries log of a full disk, with their stacks, away from the sentence."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).addFilter(_says_something_else)
-    sys.excepthook = _print_uncaught
+    sys.unraisablehook = _print_uncaught
 
 
-def _print_uncaught(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """Prints an error, as Python does, but for those of writes that Orbax has given up.
+def _print_uncaught(error: Any) -> None:
+    """Prints an error that nothing can catch, but for those of writes that Orbax has given up.
 
-    TensorStore reports the end of such a write to an event loop that is closed by then, and prints
-    a stack for each, which begins in the event loop and not in the program.
+    TensorStore reports the end of such a write to an event loop that is closed by then, and Python
+    would print a stack for each.
+
+    Args:
+        error: see `sys.unraisablehook`.
     """
-    given_up = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
-    if not (given_up and trace and trace.tb_frame.f_code.co_name == "call_soon_threadsafe"):
-        sys.__excepthook__(kind, error, trace)
+    value = error.exc_value
+    if not (isinstance(value, RuntimeError) and str(value) == "Event loop is closed"):
+        sys.__unraisablehook__(error)
 
 
 def _says_something_else(record: logging.LogRecord) -> bool:
