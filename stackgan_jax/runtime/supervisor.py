@@ -16,6 +16,9 @@ import threading
 # An error in the form of Google's logging, and the lines of a stack that may follow it.
 _REPORT = re.compile(r"[EF]\d{4} \d\d:\d\d|\*\*\* |Fatal Python error|terminate called")
 _CONTINUED = re.compile(r"\s|@|#|\*\*\*|Thread 0x|Current thread|Extension modules|$")
+# After this report a process ends; until then its threads report of each other over many lines.
+_PEER_GONE = re.compile(r"[EF]\d{4} \d\d:\d\d.* coordination_service")
+_SENTENCE = "stackgan_jax: "
 PR_SET_PDEATHSIG = 1  # Linux: sets the signal that a process gets when its parent ends.
 
 
@@ -53,17 +56,19 @@ def supervise(workdir: str) -> None:
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         sentence = f"{_reason(-code, workdir)}{_kept(held, workdir)}"
-        print(f"stackgan_jax: {sentence}", file=sys.stderr, flush=True)
+        print(f"{_SENTENCE}{sentence}", file=sys.stderr, flush=True)
     os._exit(code if code >= 0 else 1)
 
 
 def _pass_on(reading: int, held: list[str]) -> None:
     """Prints what the child writes to stderr, but holds back the reports of C++ libraries."""
-    of_library = False
+    of_library = ends = False
     with os.fdopen(reading, errors="replace") as lines:
         for line in lines:
             goes_on = of_library and _CONTINUED.match(line)
+            ends = ends or bool(_PEER_GONE.match(line))
             of_library = bool(_REPORT.match(line) or goes_on)
+            of_library |= ends and not line.startswith(_SENTENCE)
             if of_library:
                 held.append(line)
             else:
