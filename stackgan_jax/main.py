@@ -67,6 +67,11 @@ OUTPUT = flags.DEFINE_string(
 INTERPOLATE = flags.DEFINE_bool(
     "interpolate", False, "sample: --num images between each --text and the next."
 )
+SHOW = flags.DEFINE_bool(
+    "show",
+    True,
+    "sample: show the page in the terminal as well, where that can show pictures; the default.",
+)
 TRUNCATION = flags.DEFINE_float(
     "truncation",
     0.0,
@@ -199,7 +204,7 @@ def sample() -> None:
         truncation=TRUNCATION.value,
         embeddings_file=EMBEDDINGS.value,
     )
-    sheets.write(_model(), request, OUTPUT.value or sheets.PAGE)
+    sheets.write(_model(), request, OUTPUT.value or sheets.PAGE, SHOW.value)
 
 
 def serve() -> None:

@@ -15,7 +15,7 @@ from stackgan_jax.data import images
 from stackgan_jax.pretrained import loading
 from stackgan_jax.pretrained.model import Model
 from stackgan_jax.pretrained.pictures import provenance
-from stackgan_jax.runtime import files, paths
+from stackgan_jax.runtime import files, paths, terminal_pictures
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.sample import Sampler, final_images, way
 from stackgan_jax.text.encoders.precomputed import PrecomputedEncoder
@@ -80,7 +80,9 @@ class Row:
     seeds: Sequence[str]
 
 
-def write(source: str | Path | None, request: Request, output: str | Path) -> None:
+def write(
+    source: str | Path | None, request: Request, output: str | Path, show: bool = True
+) -> None:
     """Draws what is asked for and writes a page of it: a row for each caption.
 
     Args:
@@ -88,6 +90,7 @@ def write(source: str | Path | None, request: Request, output: str | Path) -> No
         request: what to draw.
         output: the file, whose name ends in one of FORMATS. A folder gets PAGE and each picture in
             a file of its own; it is made if the name ends in a slash.
+        show: whether the page is shown in the terminal as well, where that can show pictures.
 
     Raises:
         UserError: the request is not possible, the file can't be written, or there is no model.
@@ -109,9 +112,12 @@ def write(source: str | Path | None, request: Request, output: str | Path) -> No
                     picture,
                     provenance(sampler, row.title, seed, request.truncation),
                 )
-    titles = "\n".join(row.title for row in rows)
-    whole = provenance(sampler, titles, _seeds_in_words(request), request.truncation)
-    save(page, images.captioned_grid([r.pictures for r in rows], [r.title for r in rows]), whole)
+    pictures, titles = [row.pictures for row in rows], [row.title for row in rows]
+    grid = images.captioned_grid(pictures, titles)
+    seeds = _seeds_in_words(request)
+    save(page, grid, provenance(sampler, "\n".join(titles), seeds, request.truncation))
+    if show:
+        terminal_pictures.show(grid, pictures, titles)
     each = ", and each picture beside it" if folder else ""
     print(
         f"{len(rows)} × {len(rows[0].pictures)} pictures of step {sampler.step:,} of "

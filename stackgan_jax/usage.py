@@ -51,7 +51,7 @@ MODES = {
         "Draws pictures of sentences.",
         (
             *("workdir", "text", "num", "seed", "seeds", "truncation", "interpolate"),
-            *("embeddings", "output"),
+            *("embeddings", "output", "show"),
         ),
         (
             '--text="a small red bird with black wings" --output=birds.png',
@@ -156,11 +156,12 @@ def _option(mode: str, name: str) -> list[str]:
     """The lines of an option."""
     flag = flags.FLAGS[name]
     value = "" if flag.boolean else "=…"
-    default = "" if flag.default in (None, False) else f" (default: {flag.default})"
+    default = "" if flag.boolean or flag.default is None else f" (default: {flag.default})"
+    negation = "[no]" if flag.boolean and flag.default else ""
     indent = " " * 6
     about = _about(flag.help, mode) + default
     words = textwrap.fill(about, WIDTH, initial_indent=indent, subsequent_indent=indent)
-    return [f"  --{name}{value}", words]
+    return [f"  --{negation}{name}{value}", words]
 
 
 def _about(about: str, mode: str) -> str:

@@ -1,5 +1,13 @@
 """Pages of pictures: folders of single files, recipes inside PNGs, seeds, long rows."""
 
+import base64
+import contextlib
+import io
+import os
+import pty
+import re
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -74,3 +82,20 @@ def test_bad_seeds_are_refused_in_one_sentence(given):
 
 def test_seeds_are_numbers_and_ranges():
     assert sheets.parse_seeds("0-3,8,5") == [0, 1, 2, 3, 8, 5]
+
+
+@pytest.mark.parametrize("show", [True, False])
+def test_a_terminal_shows_the_page_that_is_written(show, runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "environ", {**os.environ, "TERM": "xterm-kitty", "COLUMNS": "80"})
+    page = tmp_path / "page.png"
+    ours, terminals = pty.openpty()
+    with ThreadPoolExecutor() as reader, open(ours, "rb", buffering=0) as screen:
+        written = reader.submit(lambda: b"".join(iter(lambda: screen.read(1), b"\n")))
+        with open(terminals, "w") as terminal, contextlib.redirect_stdout(terminal):
+            sheets.write(runs / "stage1", sheets.Request(CAPTIONS, 3), page, show)
+            written = written.result()
+    encoded = b"".join(re.findall(rb"\x1b_G[^;]*;([^\x1b]*)\x1b\\", written))
+    assert bool(encoded) == show
+    if show:
+        shown = Image.open(io.BytesIO(base64.b64decode(encoded)))
+        np.testing.assert_array_equal(np.asarray(shown), np.asarray(Image.open(page)))

@@ -26,7 +26,9 @@ def needed(package: str, by: str, install: str = EVERYTHING) -> Iterator[None]:
         raise missing(package, by, install, f" ({error})") from error
 
 
-def missing(package: str, by: str, install: str = EVERYTHING, details: str = "") -> UserError:
+def missing(
+    package: str, by: str, install: str = EVERYTHING, details: str = "", instead: str = ""
+) -> UserError:
     """Returns the error that `needed` raises.
 
     Args:
@@ -34,8 +36,10 @@ def missing(package: str, by: str, install: str = EVERYTHING, details: str = "")
         by: see `needed`.
         install: see `needed`.
         details: what Python says of it, with a space in front.
+        instead: what can be done without the package, as an imperative; "" for nothing.
     """
+    choice = f", or {instead}" if instead else ""
     return UserError(
         f"{by} needs {package}, which is not installed{details}; install it with "
-        f"`pip install {install}`."
+        f"`pip install {install}`{choice}."
     )

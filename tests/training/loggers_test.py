@@ -2,9 +2,11 @@
 
 import errno
 import sys
+import time
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from stackgan_jax import stages
@@ -42,7 +44,7 @@ def test_an_unknown_logger_is_refused_before_anything_is_written(small_config, t
 def test_a_missing_package_is_named_with_its_extra(name, small_config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, name, None)
     config = small_config("stage1", loggers=f"tensorboard,{name}")
-    with pytest.raises(UserError, match=rf"'\.\[{name}\]', or set --config.loggers=tensorboard\."):
+    with pytest.raises(UserError, match=rf"'\.\[{name}\]'`, or set --config.loggers=tensorboard\."):
         stages.run(config, tmp_path / "run")
 
 
@@ -130,13 +132,20 @@ def test_wandb_logs_offline_and_a_resumed_run_keeps_its_id(small, tmp_path, monk
     log_everything(small("wandb"), tmp_path, step=10)
     (tmp_path / "checkpoints/10").mkdir(parents=True)
     first = known_run(tmp_path, "wandb")
+    time.sleep(1)  # wandb names a start's folder by the second.
     log_everything(small("wandb"), tmp_path, step=20)
     assert "failed" not in capsys.readouterr().out
     assert first and known_run(tmp_path, "wandb") == first
-    written = list(tmp_path.glob(f"wandb/offline-run-*/run-{first}.wandb"))
-    assert written and all(file.stat().st_size for file in written)
+    for folder, step in zip(sorted(tmp_path.glob("wandb/offline-run-*")), (10, 20), strict=True):
+        written = (folder / f"run-{first}.wandb").read_bytes()
+        assert b"loss/discriminator" in written and b"logits/real" in written
+        (picture,) = folder.glob("files/media/images/preview_*.png")
+        np.testing.assert_array_equal(np.asarray(Image.open(picture)), np.full((8, 8, 3), step))
+        (text,) = folder.glob("files/media/html/captions_*.html")
+        assert "a &lt;red&gt; bird" in text.read_text()
 
 
+@pytest.mark.slow
 def test_mlflow_logs_to_a_local_store_and_a_resumed_run_goes_on_in_it(
     small, tmp_path, monkeypatch, capsys
 ):

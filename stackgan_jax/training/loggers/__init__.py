@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import configuration
+from stackgan_jax.runtime import configuration, packages
 from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.runtime.progress import print_line
 from stackgan_jax.training.loggers.guarded import Guarded
@@ -68,9 +68,11 @@ def require(config: ConfigDict) -> list[str]:
         entry = LOGGERS[name]
         if entry.package and importlib.util.find_spec(entry.package) is None:
             others = ",".join(other for other in names if other != name)
-            raise UserError(
-                f"config.loggers={given} needs the package {entry.package}; install it with "
-                f"pip install -e '.[{entry.extra}]', or set --config.loggers={others or repr('')}."
+            raise packages.missing(
+                entry.package,
+                by=f"config.loggers={given}",
+                install=f"-e '.[{entry.extra}]'",
+                instead=f"set --config.loggers={others or repr('')}",
             )
     return names
 
