@@ -39,7 +39,7 @@ def test_the_help_of_a_mode_shows_its_options_and_examples():
         assert done.returncode == 0 and not done.stderr
         examples = [f"  stackgan-jax {mode} {each}" for each in usage.MODES[mode].examples]
         assert examples and all(each.rstrip() in done.stdout for each in examples)
-        shown[mode] = set(re.findall(r"^  --(\w+)", done.stdout, re.MULTILINE))
+        shown[mode] = set(re.findall(r"^  --(?:\[no\])?(\w+)", done.stdout, re.MULTILINE))
         assert shown[mode] == set(usage.MODES[mode].options)
     assert "text" in shown["sample"] and "text" not in shown["train"]
     every = set(

@@ -78,6 +78,22 @@ def announce(splits: Mapping[str, Split], encoder: str) -> None:
     print("\n".join(lines), flush=True)
 
 
+def show(split: Split, workdir: Path) -> None:
+    """Writes the contact sheet of a run's data into its folder, where it stays.
+
+    It is the first picture of a run, long before a generator draws. Shards have none: its pictures
+    lie in many of them.
+
+    Args:
+        split: of training.
+        workdir: of the run.
+    """
+    sheet = workdir / CONTACT_SHEET
+    if jax.process_index() == 0 and isinstance(split, Split) and not sheet.exists():
+        images.save_png(sheet, contact_sheet(split))
+        print(f"Pictures of the data: {sheet}", flush=True)
+
+
 def summary(splits: Mapping[str, Split]) -> str:
     """Describes prepared data: the outline, sizes, captions and duplicates.
 

@@ -39,6 +39,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     split, test = load("train"), load("test")
     input_pipeline.record_data(split, workdir)
     overview.announce({"train": split, "test": test}, config.encoder)
+    overview.show(split, workdir)
     encoder = kind.fresh(config, split, test)
     if not configuration.has_begun(workdir):
         encoder.require_read(split.some_captions(), overview.UNREAD)

@@ -42,6 +42,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     split, test = (input_pipeline.load(config.data, name, size) for name in ("train", "test"))
     input_pipeline.record_data(split, workdir)
     overview.announce({"train": split, "test": test}, encoder.name)
+    overview.show(split, workdir)
     if not configuration.has_begun(workdir):
         encoder.require_read(split.some_captions(), overview.UNREAD)
     if encoder.trainable:

@@ -80,6 +80,17 @@ def test_training_says_how_the_data_were_read(mine, capsys):
     assert "spaces" not in capsys.readouterr().out
 
 
+def test_a_run_keeps_a_contact_sheet_of_its_data(mine, tmp_path, capsys):
+    split = input_pipeline.load(config(mine).data, "train", 8)
+    capsys.readouterr()
+    for printed in (f"Pictures of the data: {tmp_path / overview.CONTACT_SHEET}\n", ""):
+        overview.show(split, tmp_path)
+        assert capsys.readouterr().out == printed  # A resumed run has it already.
+    np.testing.assert_array_equal(
+        np.asarray(Image.open(tmp_path / overview.CONTACT_SHEET)), overview.contact_sheet(split)
+    )
+
+
 def command(mine):
     made = config(mine)
     return [
