@@ -1,7 +1,10 @@
 """Progress of long work: a bar on a terminal, a line now and then in a file or a pipe."""
 
+import shutil
 import sys
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from tqdm import tqdm
 
@@ -9,7 +12,7 @@ LINE_EVERY = 5.0  # seconds between two lines in a file or a pipe
 
 
 class Bar:
-    """A bar on the terminal with counts, rate, remaining time and details.
+    """A bar on the terminal with counts, rate and remaining time, and lines of details below it.
 
     The rate and the remaining time count from the first call of `draw`: the time before it, for
     example the start of workers or a compilation, is left out.
@@ -31,46 +34,55 @@ class Bar:
         times: str = "{rate_noinv_fmt}, {remaining} left",
     ) -> None:
         self.what, self.total, self.verb, self.unit, self.times = what, total, verb, unit, times
-        self._tqdm: tqdm | None = None
+        self._lines: list[tqdm] = []  # the bar, then a line for each of the details
 
-    def draw(self, done: int, details: str = "", at_once: bool = False) -> None:
+    def draw(self, done: int, details: Sequence[str] = (), at_once: bool = False) -> None:
         """Shows that `done` units are done, ten times a second at most.
 
         Args:
             done: the number of units.
-            details: what stands at the right end from now on, for example losses.
+            details: what stands below the bar from now on, for example losses; a line each, which
+                is cut at the width of the terminal.
             at_once: whether the bar is redrawn now in any case.
         """
-        if self._tqdm is None:
-            self._tqdm = self._open(done)
-        if details:
-            self._tqdm.set_postfix_str(details, refresh=False)
-        self._tqdm.update(done - self._tqdm.n)
-        if at_once:
-            self._tqdm.refresh()
+        if not self._lines:
+            self._lines.append(self._open(done))
+        bar, *below = self._lines
+        while len(below) < len(details):
+            below.append(_tqdm(bar_format="{desc}"))
+            self._lines.append(below[-1])
+        width = shutil.get_terminal_size().columns - 1
+        for line, text in zip(below, details, strict=False):
+            # To the end of the line, over what an earlier bar has left there.
+            line.set_description_str(text[:width].ljust(width), refresh=False)
+        if bar.update(done - bar.n) or at_once:
+            for line in self._lines:
+                line.refresh()
 
     def clear(self) -> None:
         """Removes the bar from the terminal, for other output, until it is drawn again."""
-        if self._tqdm is not None:
-            self._tqdm.clear()
+        for line in self._lines:
+            line.clear()
 
     def close(self) -> None:
         """Leaves the last state of the bar on the terminal and ends the line."""
-        if self._tqdm is not None:
-            self._tqdm.close()
+        for line in self._lines:  # From top to bottom: each ends where the next one begins.
+            line.close()
 
     def _open(self, done: int) -> tqdm:
         counts = f"{{n:,}} of {{total:,}} {self.unit} {self.verb}"
-        return tqdm(
+        return _tqdm(
             desc=self.what,
             total=self.total,
             initial=done,
             unit=f" {self.unit}",
-            bar_format=f"{{desc}}: {{bar}} {counts}, {self.times}{{postfix}}",
-            dynamic_ncols=True,
-            miniters=1,  # tqdm's monitor thread would otherwise redraw a cleared bar.
-            file=sys.stderr,
+            bar_format=f"{{desc}}: {{bar}} {counts}, {self.times}",
         )
+
+
+def _tqdm(**options: Any) -> tqdm:
+    # tqdm's monitor thread would redraw a cleared line without miniters=1.
+    return tqdm(dynamic_ncols=True, miniters=1, file=sys.stderr, **options)
 
 
 class Progress:

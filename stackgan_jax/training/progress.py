@@ -149,18 +149,17 @@ class Progress:
             self._bar.draw(self.done, self._details(), at_once=True)
         else:
             steps = f"{self._outlook.place}{self.config.name} {self.done:,}/{self.config.steps:,}"
-            self.say(self._line(steps, _numbers(self.means), self._rate(), self._eta()))
+            latest = self._previews.latest
+            self.say(_line(steps, _numbers(self.means), self._rate(), self._eta(), latest))
         self._log.append(self.done, now - self._began, self.means)
         self._loggers.scalars(self.done, {**self.means, "steps_per_second": speed})
         self._tell(self._watch.log(self.done, self.means))
 
-    def _details(self) -> str:
-        """What the bar ends with: the remaining time, losses and the newest preview."""
+    def _details(self) -> list[str]:
+        """The lines below the bar: the remaining time and losses, and the newest preview."""
         shown = {name: self.means[name] for name in BAR_LOSSES if name in self.means}
-        return self._line(self._eta(), _numbers(shown))
-
-    def _line(self, *parts: str) -> str:
-        return " | ".join(filter(None, (*parts, self._previews.latest)))
+        newest = self._previews.latest and f"Newest preview: {self._previews.latest}"
+        return [_line(self._eta(), _numbers(shown)), newest]
 
     def _rate(self) -> str:
         if not self._speed:
@@ -216,6 +215,10 @@ class Progress:
         finally:
             if self._loggers:
                 self._loggers.close()
+
+
+def _line(*parts: str) -> str:
+    return " | ".join(filter(None, parts))
 
 
 def _numbers(metrics: Mapping[str, float]) -> str:

@@ -77,13 +77,14 @@ def test_a_terminal_gets_a_bar_that_ends_with_a_full_line():
 def test_lines_are_printed_above_an_open_bar_with_its_details():
     with on_a_terminal() as terminal:
         bar = progress.Bar("stage1", 500, "done", "steps")
-        bar.draw(20, details="d_loss 0.5")
+        bar.draw(20, details=["d_loss 0.5", "a preview"])
         progress.print_line("Compiling the training step …")
         bar.clear()
         bar.close()
-    *_, line, last = terminal.getvalue().rstrip("\n").split("\n")
-    assert line.split("\r")[-1] == "Compiling the training step …"
-    assert "20 of 500 steps done" in last and "d_loss 0.5" in last
+    written = terminal.getvalue()
+    assert "\rCompiling the training step …\n" in written.replace("\x1b[A", "")
+    *_, last, losses, preview, _ = (line.split("\r")[-1].rstrip() for line in written.split("\n"))
+    assert "20 of 500 steps done" in last and (losses, preview) == ("d_loss 0.5", "a preview")
 
 
 def test_a_bar_that_was_never_drawn_can_be_cleared_and_closed():

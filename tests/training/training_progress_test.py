@@ -30,6 +30,13 @@ class Terminal(io.StringIO):
         return True
 
 
+def last_lines(terminal):
+    """The lines that a closed bar leaves on a terminal."""
+    lines = [line.split("\r")[-1].rstrip() for line in terminal.getvalue().split("\n")]
+    start = max(n for n, line in enumerate(lines) if "steps done" in line)
+    return [line for line in lines[start:] if line]
+
+
 def metrics(**values):
     return {name: jnp.asarray(value, jnp.float32) for name, value in values.items()}
 
@@ -73,10 +80,19 @@ def test_a_terminal_gets_a_bar_with_the_losses_that_matter(run_three_steps):
     terminal = Terminal()
     with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
         run_three_steps()
-    last = terminal.getvalue().rstrip("\n").split("\r")[-1]
-    assert last.startswith("stage1_birds: ") and "13 of 500 steps done" in last
-    assert "d_loss 3  g_loss 2" in last and "real_probability" not in last
+    bar, below = last_lines(terminal)
+    assert bar.startswith("stage1_birds: ") and "13 of 500 steps done" in bar
+    assert re.fullmatch(r"ETA \d:\d\d:\d\d \| d_loss 3  g_loss 2", below)
     assert "stage1_birds 13/500" not in terminal.getvalue()
+
+
+def test_no_line_is_wider_than_the_terminal(run_three_steps, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    terminal = Terminal()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        run_three_steps(page=True)
+    *_, times, newest = last_lines(terminal)
+    assert len(times) == len(newest) == 19 and newest.startswith("Newest preview: ")
 
 
 def test_both_name_the_place_in_a_quickstart_the_whole_time_and_the_newest_preview(
@@ -89,9 +105,10 @@ def test_both_name_the_place_in_a_quickstart_the_whole_time_and_the_newest_previ
     assert re.fullmatch(r"ETA about \d+:\d\d:\d\d, of it 0:\d\d:\d\d here", left)
     terminal = Terminal()
     with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
-        run_three_steps(outlook=place)
-    last = terminal.getvalue().rstrip("\n").split("\r")[-1]
-    assert last.startswith("2/3 stage1_birds: ")
+        run_three_steps(outlook=place, page=True)
+    bar, _, below = last_lines(terminal)
+    assert bar.startswith("2/3 stage1_birds: ")
+    assert below == "Newest preview: previews/step_0000011.png"
 
 
 def test_early_previews_come_before_the_first_regular_one():
