@@ -81,15 +81,14 @@ def announce(splits: Mapping[str, Split], encoder: str) -> None:
 def show(split: Split, workdir: Path) -> None:
     """Writes the contact sheet of a run's data into its folder, where it stays.
 
-    It is the first picture of a run, long before a generator draws. Shards have none: its pictures
-    lie in many of them.
+    It is the first picture of a run, long before a generator draws.
 
     Args:
         split: of training.
         workdir: of the run.
     """
     sheet = workdir / CONTACT_SHEET
-    if jax.process_index() == 0 and isinstance(split, Split) and not sheet.exists():
+    if jax.process_index() == 0 and not sheet.exists():
         images.save_png(sheet, contact_sheet(split))
         print(f"Pictures of the data: {sheet}", flush=True)
 
