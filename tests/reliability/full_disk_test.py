@@ -81,7 +81,7 @@ def test_a_full_disk_stops_in_a_sentence_and_freeing_it_mends_the_run(
                 ended += 1
                 assert started.status == 1 and last.startswith("stackgan_jax: "), said
                 assert "o space left" in last and str(small) in last, f"{what}\n{said}"
-                leave(1 << 30)
+            leave(1 << 30)
             assert_same(programs.finish(name, place), expected)
     with capsys.disabled():
         print(f"{TRIALS} full disks: {ended} programs ended in a sentence, all went on.")
