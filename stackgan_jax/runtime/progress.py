@@ -47,14 +47,10 @@ class Bar:
         """
         if not self._lines:
             self._lines.append(self._open(done))
-        bar, *below = self._lines
-        while len(below) < len(details):
-            below.append(_tqdm(bar_format="{desc}"))
-            self._lines.append(below[-1])
-        width = shutil.get_terminal_size().columns - 1
-        for line, text in zip(below, details, strict=False):
-            # To the end of the line, over what an earlier bar has left there.
-            line.set_description_str(text[:width].ljust(width), refresh=False)
+        while len(self._lines) <= len(details):
+            self._lines.append(_tqdm(bar_format="{desc}"))
+        self._write_below(details)
+        bar = self._lines[0]
         if bar.update(done - bar.n) or at_once:
             for line in self._lines:
                 line.refresh()
@@ -64,10 +60,21 @@ class Bar:
         for line in self._lines:
             line.clear()
 
-    def close(self) -> None:
-        """Leaves the last state of the bar on the terminal and ends the line."""
+    def close(self, details: Sequence[str] = ()) -> None:
+        """Leaves the last state of the bar on the terminal and ends its lines.
+
+        Args:
+            details: as for `draw`, if the bar has been drawn with some.
+        """
+        self._write_below(details)
         for line in self._lines:  # From top to bottom: each ends where the next one begins.
             line.close()
+
+    def _write_below(self, details: Sequence[str]) -> None:
+        width = shutil.get_terminal_size().columns - 1
+        for line, text in zip(self._lines[1:], details, strict=False):
+            # To the end of the line, over what an earlier bar has left there.
+            line.set_description_str(text[:width].ljust(width), refresh=False)
 
     def _open(self, done: int) -> tqdm:
         counts = f"{{n:,}} of {{total:,}} {self.unit} {self.verb}"

@@ -208,11 +208,11 @@ class Progress:
         Raises:
             UserError: a preview could not be written.
         """
-        if self._bar:
-            self._bar.close()
         try:
             self._previews.close()
         finally:
+            if self._bar:
+                self._bar.close(self._details())
             if self._loggers:
                 self._loggers.close()
 

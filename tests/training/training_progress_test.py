@@ -178,3 +178,13 @@ def test_a_preview_that_cannot_be_written_names_its_folder(tmp_path, monkeypatch
     writer.write(PAGE, 1)
     with pytest.raises(UserError, match=rf"{tmp_path}/previews \(No space left on device\); free"):
         writer.close()
+
+
+def test_the_bar_ends_with_the_last_preview(tmp_path):
+    terminal = Terminal()
+    with contextlib.redirect_stdout(terminal), contextlib.redirect_stderr(terminal):
+        shown = progress.Progress(CONFIG, tmp_path, start=10)
+        shown.count(10, 1, metrics(d_loss=1.0))
+        shown.preview(PAGE)  # It is written while training continues.
+        shown.close()
+    assert last_lines(terminal)[-1] == "Newest preview: previews/step_0000011.png"
