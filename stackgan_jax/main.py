@@ -83,9 +83,9 @@ TRUNCATION = flags.DEFINE_float(
 FORMAT = flags.DEFINE_enum(
     "format",
     "safetensors",
-    ["safetensors", "hub", "stablehlo"],
-    "export: one file of weights for this program, a folder for a model hub, or a program that "
-    "draws with JAX alone.",
+    ["safetensors", "hub", "stablehlo", "onnx"],
+    "export: one file of weights for this program, a folder for a model hub, a program that draws "
+    "with JAX alone, or one that draws with an ONNX runtime.",
 )
 DTYPE = flags.DEFINE_enum(
     "dtype",

@@ -70,6 +70,7 @@ MODES = {
         (
             "--workdir=runs/quickstart --output=birds.safetensors",
             "--workdir=runs/quickstart --format=stablehlo --output=birds.stablehlo",
+            "--workdir=runs/quickstart --format=onnx --output=birds.onnx",
         ),
     ),
     "info": Mode(

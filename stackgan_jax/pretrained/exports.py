@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from stackgan_jax.pretrained import loading, program
+from stackgan_jax.pretrained import loading, onnx_program, program
 from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError
 
-SUFFIXES = {"safetensors": ".safetensors", "hub": "", "stablehlo": program.SUFFIX}
+PROGRAMS = {"stablehlo": program.SUFFIX, "onnx": onnx_program.SUFFIX}
+SUFFIXES = {"safetensors": ".safetensors", "hub": "", **PROGRAMS}
 
 
 def write(source: str | Path | None, format: str, output: str | None, dtype: str) -> None:
@@ -23,19 +24,19 @@ def write(source: str | Path | None, format: str, output: str | None, dtype: str
         UserError: there is no model, the name doesn't fit the format, or can't be written to.
     """
     suffix = SUFFIXES[format]
-    if format == "stablehlo" and dtype != "float32":
-        raise UserError("--format=stablehlo keeps the weights in float32; leave --dtype out.")
+    if format in PROGRAMS and dtype != "float32":
+        raise UserError(f"--format={format} keeps the weights in float32; leave --dtype out.")
     given = _checked(output, format) if output else None
     model = loading.load(source)
     path = given or Path(f"{model.configs[-1].name}{suffix}").absolute()
-    if format == "stablehlo":
-        program.write(model, path)
+    if format in PROGRAMS:
+        model.export(path)
     elif format == "hub":
         model.save_hub(path, dtype)
     else:
         model.save(path, dtype)
     sizes = (file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]))
-    beside = f", described in {path.with_suffix('.json')}" if format == "stablehlo" else ""
+    beside = f", described in {path.with_suffix('.json')}" if format in PROGRAMS else ""
     print(f"{model}\nWritten to {path}{beside}: {sum(sizes) / 1e6:.1f} MB.")
 
 

@@ -217,20 +217,23 @@ class Model:
         return hub.write(self, Path(folder), dtype, license)
 
     def export(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the model as a StableHLO program that draws with JAX alone; see docs/export.md.
+        """Writes the model as a program that draws without this project; see docs/export.md.
 
         Args:
-            path: of the program; a JSON file beside it says how to call it.
+            path: of the program: ONNX if it ends in .onnx, else StableHLO. A JSON file beside it
+                says how to call it.
 
         Returns:
             The path.
 
         Raises:
-            UserError: a file can't be written.
+            UserError: a file can't be written; for ONNX also, that onnx is not installed or a
+                network can't be converted.
         """
-        from stackgan_jax.pretrained import program
+        from stackgan_jax.pretrained import onnx_program, program
 
-        return program.write(self, Path(path))
+        path = Path(path)
+        return (onnx_program if path.suffix == onnx_program.SUFFIX else program).write(self, path)
 
     def _drawn(
         self,

@@ -6,6 +6,7 @@ a CPU, a GPU or a TPU (https://openxla.org/stablehlo, `jax.export`).
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,13 @@ def write(model: Model, path: Path) -> Path:
     Raises:
         UserError: a file can't be written.
     """
-    text, noise = _inputs(model)
-    (many,) = export.symbolic_shape("pictures")
-    symbolic = [jax.ShapeDtypeStruct((many, *a.shape[1:]), a.dtype) for a in (text, *noise)]
-    program = export.export(jax.jit(_drawing(model)), platforms=PLATFORMS)(*symbolic)
+    exporter = export.export(jax.jit(drawing(model)), platforms=PLATFORMS)
+    return write_described(model, path, exporter(*inputs(model).values()).serialize())
+
+
+def write_described(model: Model, path: Path, program: bytes) -> Path:
+    """Writes a program of any format, and beside it the JSON file, as `write`."""
+    _, *noise = inputs(model).values()
     about = {
         "format": FORMAT,
         "version": VERSION,
@@ -58,7 +62,7 @@ def write(model: Model, path: Path) -> Path:
     try:
         files.write_text(path.with_suffix(".json"), described + "\n")
         with files.replacing(path) as partial:
-            partial.write_bytes(program.serialize())
+            partial.write_bytes(program)
     except OSError as error:
         raise UserError(
             f"{path} can't be written ({error.strerror or error}); free space, or choose another "
@@ -67,18 +71,22 @@ def write(model: Model, path: Path) -> Path:
     return path
 
 
-def _inputs(model: Model) -> tuple[jax.ShapeDtypeStruct, tuple[Any, ...]]:
-    """The shapes of what two pictures are drawn from: text, then z and every ε."""
-    noise = jax.eval_shape(lambda: model.sampler.noise(2, 0))
+def inputs(model: Model) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of text, z and every stage's ε, by name; their first size is symbolic."""
     if _reads_tokens(model):
-        tokens = model.encoder.tokens(["a", "b"])
-        text = jax.ShapeDtypeStruct(tokens.shape, tokens.dtype)
+        text = model.encoder.tokens(["a"])
     else:
-        text = jax.ShapeDtypeStruct((2, model.sampler.width), jnp.float32)
-    return text, (noise.z, *noise.epsilons)
+        text = jax.ShapeDtypeStruct((1, model.sampler.width), jnp.float32)
+    noise = jax.eval_shape(lambda: model.sampler.noise(1, 0))
+    epsilons = {f"epsilon{i}": epsilon for i, epsilon in enumerate(noise.epsilons, start=1)}
+    (many,) = export.symbolic_shape("pictures")
+    return {
+        name: jax.ShapeDtypeStruct((many, *array.shape[1:]), array.dtype)
+        for name, array in {"text": text, "z": noise.z, **epsilons}.items()
+    }
 
 
-def _drawing(model: Model) -> Any:
+def drawing(model: Model) -> Callable[..., tuple[jax.Array, ...]]:
     """(text, z, ε of each stage) → every stage's pictures, `[n, s, s, 3]` uint8."""
     encoder, sampler = model.encoder, model.sampler
 

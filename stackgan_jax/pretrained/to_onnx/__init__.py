@@ -1,0 +1,1 @@
+"""A model as one ONNX file, converted from the program that JAX traces (https://onnx.ai)."""

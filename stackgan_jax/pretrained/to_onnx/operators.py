@@ -1,0 +1,250 @@
+"""What each of JAX's primitives that the networks use is in ONNX: one function or name for each."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jax import lax
+
+from stackgan_jax.pretrained.to_onnx.graph import TYPES, Graph, Value
+
+# (graph, equation, inputs) → outputs
+Rule = Callable[[Graph, Any, Sequence[Value]], Sequence[Value]]
+
+
+class NoForm(Exception):
+    """An equation has no form in ONNX here."""
+
+
+# Primitives that are one operator, whose inputs are broadcast.
+SAME = {
+    "add": "Add",
+    "and": "And",
+    "div": "Div",
+    "eq": "Equal",
+    "exp": "Exp",
+    "ge": "GreaterOrEqual",
+    "gt": "Greater",
+    "le": "LessOrEqual",
+    "log": "Log",
+    "logistic": "Sigmoid",
+    "lt": "Less",
+    "max": "Max",
+    "min": "Min",
+    "mul": "Mul",
+    "neg": "Neg",
+    "not": "Not",
+    "or": "Or",
+    "sqrt": "Sqrt",
+    "sub": "Sub",
+    "tanh": "Tanh",
+}
+RULES: dict[str, Rule] = {}
+
+
+def outputs_of(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    """Adds the nodes of an equation; returns the values of its outputs.
+
+    Raises:
+        NoForm: there are none for this equation.
+    """
+    name = equation.primitive.name
+    if name in SAME:
+        return graph.add(SAME[name], *inputs)
+    if name not in RULES:
+        raise NoForm
+    return RULES[name](graph, equation, inputs)
+
+
+def rule(*primitives: str) -> Callable[[Rule], Rule]:
+    """Registers the function of some primitives."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(primitives, function))
+        return function
+
+    return register
+
+
+def require(condition: bool) -> None:
+    """Raises NoForm unless the condition holds."""
+    if not condition:
+        raise NoForm
+
+
+def integers(*values: int) -> np.ndarray:
+    """A constant, as operators take shapes, axes and places."""
+    return np.asarray(values, np.int64)
+
+
+def _reshaped(graph: Graph, value: Value, shape: Sequence[Any]) -> list[str]:
+    """A value in another shape, of which one size may be symbolic."""
+    sizes = [size if isinstance(size, int) else -1 for size in shape]
+    require(sizes.count(-1) <= 1)
+    return graph.add("Reshape", value, integers(*sizes))
+
+
+def _shape(graph: Graph, sizes: Sequence[Any]) -> Value:
+    """Sizes, of which the first may be the batch's, as operators take them."""
+    first, *others = sizes
+    if all(isinstance(size, int) for size in sizes):
+        return integers(*sizes)
+    require(str(first).isidentifier() and all(isinstance(size, int) for size in others))
+    return graph.add("Concat", graph.batch(), integers(*others), axis=0)[0]
+
+
+@rule("name", "copy", "copy_p", "stop_gradient")
+def _nothing(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return inputs
+
+
+@rule("convert_element_type")
+def _convert(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    before, after = (TYPES[var.aval.dtype] for var in (*equation.invars, *equation.outvars))
+    return inputs if before == after else graph.add("Cast", *inputs, to=after)
+
+
+@rule("square")
+def _square(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return graph.add("Mul", *inputs, *inputs)
+
+
+@rule("rsqrt")
+def _rsqrt(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return graph.add("Reciprocal", *graph.add("Sqrt", *inputs))
+
+
+@rule("round")
+def _round(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    require(equation.params["rounding_method"] == lax.RoundingMethod.TO_NEAREST_EVEN)
+    return graph.add("Round", *inputs)
+
+
+@rule("select_n")
+def _select(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    condition, otherwise, chosen = inputs
+    require(equation.invars[0].aval.dtype == bool)
+    return graph.add("Where", condition, chosen, otherwise)
+
+
+@rule("reduce_sum")
+def _sum(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return graph.add("ReduceSum", *inputs, integers(*equation.params["axes"]), keepdims=0)
+
+
+@rule("reshape", "squeeze", "expand_dims")
+def _reshape(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return _reshaped(graph, inputs[0], equation.outvars[0].aval.shape)
+
+
+@rule("transpose")
+def _transpose(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return graph.add("Transpose", *inputs, perm=equation.params["permutation"])
+
+
+@rule("broadcast_in_dim")
+def _broadcast(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    (before,), after = (var.aval.shape for var in equation.invars), equation.params["shape"]
+    spread = [1] * len(after)
+    for size, axis in zip(before, equation.params["broadcast_dimensions"], strict=True):
+        spread[axis] = size
+    value = inputs[0] if tuple(spread) == before else _reshaped(graph, inputs[0], spread)[0]
+    if tuple(spread) == tuple(after):
+        return [value]
+    # A size of 1 leaves an axis as it is.
+    sizes = [1 if old == new else new for old, new in zip(spread, after, strict=True)]
+    return graph.add("Expand", value, _shape(graph, sizes))
+
+
+@rule("concatenate")
+def _concatenate(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    return graph.add("Concat", *inputs, axis=equation.params["dimension"])
+
+
+@rule("stack")
+def _stack(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    axis = equation.params["axis"]
+    rows = [graph.add("Unsqueeze", value, integers(axis))[0] for value in inputs]
+    return graph.add("Concat", *rows, axis=axis)
+
+
+@rule("split")
+def _split(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    sizes, axis = equation.params["sizes"], equation.params["axis"]
+    return graph.add("Split", *inputs, integers(*sizes), outputs=len(sizes), axis=axis)
+
+
+@rule("slice")
+def _slice(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    starts, ends, steps = (
+        equation.params[name] for name in ("start_indices", "limit_indices", "strides")
+    )
+    shape = equation.invars[0].aval.shape
+    steps = steps or [1] * len(shape)
+    cut = [i for i, size in enumerate(shape) if (starts[i], ends[i], steps[i]) != (0, size, 1)]
+    bounds = [integers(*(each[i] for i in cut)) for each in (starts, ends)]
+    return graph.add("Slice", *inputs, *bounds, integers(*cut), integers(*(steps[i] for i in cut)))
+
+
+@rule("gather")
+def _gather(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    """Whole slices of the operand along one axis: at one place, or at a table of them."""
+    operand, places = (var.aval.shape for var in equation.invars)
+    numbers, sizes = equation.params["dimension_numbers"], equation.params["slice_sizes"]
+    axis, *others = numbers.start_index_map
+    rank = len(places) - 1
+    whole = (*operand[:axis], 1, *operand[axis + 1 :])
+    offsets = (*range(axis), *range(axis + rank, len(operand) - 1 + rank))
+    require(not others and tuple(sizes) == whole and numbers.offset_dims == offsets)
+    require(numbers.collapsed_slice_dims == (axis,))
+    return graph.add("Gather", inputs[0], _reshaped(graph, inputs[1], places[:-1])[0], axis=axis)
+
+
+@rule("dot_general")
+def _dot(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    """The last axis of the first operand times the first of a matrix."""
+    first, second = (len(var.aval.shape) for var in equation.invars)
+    wanted = (((first - 1,), (0,)), ((), ()))
+    require(second == 2 and equation.params["dimension_numbers"] == wanted)
+    return graph.add("MatMul", *inputs)
+
+
+@rule("conv_general_dilated")
+def _convolution(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+    image, kernel = inputs
+    params = equation.params
+    image_axes, kernel_axes, result_axes = params["dimension_numbers"]
+    require(isinstance(kernel, np.ndarray) and params["batch_group_count"] == 1)
+    kernel = kernel.transpose(kernel_axes)  # [o, c, …]
+    (image,) = graph.add("Transpose", image, perm=image_axes)
+    if set(params["lhs_dilation"]) == {1}:
+        result = _plain(graph, params, image, kernel)
+    else:
+        result = _transposed(graph, params, image, kernel)
+    return graph.add("Transpose", *result, perm=np.argsort(result_axes).tolist())
+
+
+def _plain(graph: Graph, params: dict[str, Any], image: Value, kernel: np.ndarray) -> list[str]:
+    before, after = zip(*params["padding"], strict=True)
+    return graph.add(
+        "Conv",
+        image,
+        kernel,
+        pads=[*before, *after],
+        strides=params["window_strides"],
+        dilations=params["rhs_dilation"],
+        group=params["feature_group_count"],
+    )
+
+
+def _transposed(
+    graph: Graph, params: dict[str, Any], image: Value, kernel: np.ndarray
+) -> list[str]:
+    """A convolution of an image that zeros were put into: ONNX's has the kernel turned."""
+    sizes = kernel.shape[2:]
+    before, after = zip(*params["padding"], strict=True)
+    pads = [size - 1 - pad for pad, size in zip((*before, *after), 2 * sizes, strict=True)]
+    ones = {*params["window_strides"], *params["rhs_dilation"], params["feature_group_count"]}
+    require(ones == {1} and min(pads) >= 0)
+    turned = np.flip(kernel, range(2, kernel.ndim)).swapaxes(0, 1)
+    return graph.add("ConvTranspose", image, turned, pads=pads, strides=params["lhs_dilation"])
