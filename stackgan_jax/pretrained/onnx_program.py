@@ -27,7 +27,7 @@ def write(model: Model, path: Path) -> Path:
             can't be written.
     """
     with packages.needed("onnx", by="Writing an ONNX file", install="onnx"):
-        from stackgan_jax.pretrained.to_onnx import conversion
+        from stackgan_jax.pretrained.to_onnx.conversion import convert
     stages = [f"stage{number}" for number in range(1, model.stages + 1)]
-    converted = conversion.convert(program.drawing(model), program.inputs(model), stages)
+    converted = convert(program.drawing(model), program.inputs(model), stages)
     return program.write_described(model, path, converted.SerializeToString())

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from jax import lax
+from onnx import TensorProto
 
 from stackgan_jax.pretrained.to_onnx.graph import TYPES, Graph, Value
 
@@ -20,6 +21,7 @@ class NoForm(Exception):
 SAME = {
     "add": "Add",
     "and": "And",
+    "atanh": "Atanh",
     "div": "Div",
     "eq": "Equal",
     "exp": "Exp",
@@ -40,6 +42,7 @@ SAME = {
     "tanh": "Tanh",
 }
 RULES: dict[str, Rule] = {}
+END = 2**63 - 1  # of an axis, whatever its size
 
 
 def outputs_of(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
@@ -73,7 +76,12 @@ def require(condition: bool) -> None:
 
 
 def integers(*values: int) -> np.ndarray:
-    """A constant, as operators take shapes, axes and places."""
+    """A constant, as operators take shapes, axes and places.
+
+    Raises:
+        NoForm: a value is symbolic.
+    """
+    require(all(isinstance(value, int | np.integer) for value in values))
     return np.asarray(values, np.int64)
 
 
@@ -158,7 +166,10 @@ def _broadcast(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence
 
 @rule("concatenate")
 def _concatenate(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    return graph.add("Concat", *inputs, axis=equation.params["dimension"])
+    axis = equation.params["dimension"]
+    sizes = [var.aval.shape[axis] for var in equation.invars]
+    filled = [value for value, size in zip(inputs, sizes, strict=True) if size != 0]
+    return graph.add("Concat", *filled, axis=axis)
 
 
 @rule("stack")
@@ -182,8 +193,13 @@ def _slice(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Val
     shape = equation.invars[0].aval.shape
     steps = steps or [1] * len(shape)
     cut = [i for i, size in enumerate(shape) if (starts[i], ends[i], steps[i]) != (0, size, 1)]
-    bounds = [integers(*(each[i] for i in cut)) for each in (starts, ends)]
+    bounds = [integers(*(_bound(each[i], shape[i]) for i in cut)) for each in (starts, ends)]
     return graph.add("Slice", *inputs, *bounds, integers(*cut), integers(*(steps[i] for i in cut)))
+
+
+def _bound(place: Any, size: Any) -> Any:
+    """A place on an axis of symbolic size, counted from the end as operators take it."""
+    return place if isinstance(place, int) else place - size or END
 
 
 @rule("gather")
@@ -197,7 +213,8 @@ def _gather(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Va
     offsets = (*range(axis), *range(axis + rank, len(operand) - 1 + rank))
     require(not others and tuple(sizes) == whole and numbers.offset_dims == offsets)
     require(numbers.collapsed_slice_dims == (axis,))
-    return graph.add("Gather", inputs[0], _reshaped(graph, inputs[1], places[:-1])[0], axis=axis)
+    indices = graph.add("Cast", *_reshaped(graph, inputs[1], places[:-1]), to=TensorProto.INT64)
+    return graph.add("Gather", inputs[0], *indices, axis=axis)
 
 
 @rule("dot_general")
