@@ -147,9 +147,15 @@ def test_the_example_of_the_page_runs_without_this_project(written):
     assert done.stdout.strip() == "[(8, 16, 16, 3), (8, 64, 64, 3)]"
 
 
+def twice(x):
+    """The loop of a scan, which is not a call."""
+    return jax.lax.scan(lambda carry, _: (2 * carry, None), x, length=2)[0]
+
+
 @pytest.mark.parametrize(
     ("function", "operation"),
-    [(jnp.sort, "sort"), (lambda x: jax.lax.reduce_precision(x, 5, 10), "reduce_precision")],
+    [(jnp.sort, "sort"), (twice, "scan"), (lambda x: jnp.einsum("ba,ca->bc", x, x), "dot_general")],
+    ids=["unknown", "loop", "form"],
 )
 def test_an_operation_without_a_form_in_onnx_is_named(runtime, function, operation):
     with pytest.raises(UserError, match=f"JAX's {operation} .* --format=stablehlo") as raised:

@@ -12,11 +12,19 @@ import numpy as np
 import onnx
 from jax.extend.core import Literal
 
-from stackgan_jax.pretrained.to_onnx import operators
+from stackgan_jax.pretrained.to_onnx import elements, products  # noqa: F401  They fill the table.
 from stackgan_jax.pretrained.to_onnx.graph import Graph, Value
+from stackgan_jax.pretrained.to_onnx.rules import NoForm, outputs_of
 from stackgan_jax.runtime.errors import UserError
 
-_CALLS = ("jaxpr", "call_jaxpr")  # The parameter of an equation that holds what it calls.
+# Primitives that call a function once, and the parameter that holds it.
+_CALLS = {
+    "closed_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "jit": "jaxpr",
+    "remat2": "jaxpr",
+}
 
 
 def convert(
@@ -62,16 +70,15 @@ def _results(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value
         return [np.int32(params["platforms"].index(None))]
     if name == "cond" and not isinstance(inputs[0], str):
         return _called(graph, params["branches"][int(inputs[0])], inputs[1:])
-    for call in _CALLS:
-        if call in params:
-            return _called(graph, params[call], inputs)
+    if name in _CALLS:
+        return _called(graph, params[_CALLS[name]], inputs)
     if _is_constant(equation, inputs):
         results = equation.primitive.bind(*inputs, **params)
         results = results if equation.primitive.multiple_results else [results]
         return list(map(np.asarray, results))
     try:
-        return operators.outputs_of(graph, equation, inputs)
-    except operators.NoForm as error:
+        return outputs_of(graph, equation, inputs)
+    except NoForm as error:
         raise UserError(
             f"This model can't be written as ONNX, because its networks use JAX's {name} in a way "
             "that the conversion does not know; choose --format=stablehlo."

@@ -1,95 +1,15 @@
-"""What each of JAX's primitives that the networks use is in ONNX: one function or name for each."""
+"""JAX's primitives on elements and shapes, in ONNX: one function for each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from jax import lax
 from onnx import TensorProto
 
 from stackgan_jax.pretrained.to_onnx.graph import TYPES, Graph, Value
+from stackgan_jax.pretrained.to_onnx.rules import integers, require, reshaped, rule
 
-# (graph, equation, inputs) → outputs
-Rule = Callable[[Graph, Any, Sequence[Value]], Sequence[Value]]
-
-
-class NoForm(Exception):
-    """An equation has no form in ONNX here."""
-
-
-# Primitives that are one operator, whose inputs are broadcast.
-SAME = {
-    "add": "Add",
-    "and": "And",
-    "atanh": "Atanh",
-    "div": "Div",
-    "eq": "Equal",
-    "exp": "Exp",
-    "ge": "GreaterOrEqual",
-    "gt": "Greater",
-    "le": "LessOrEqual",
-    "log": "Log",
-    "logistic": "Sigmoid",
-    "lt": "Less",
-    "max": "Max",
-    "min": "Min",
-    "mul": "Mul",
-    "neg": "Neg",
-    "not": "Not",
-    "or": "Or",
-    "sqrt": "Sqrt",
-    "sub": "Sub",
-    "tanh": "Tanh",
-}
-RULES: dict[str, Rule] = {}
-END = 2**63 - 1  # of an axis, whatever its size
-
-
-def outputs_of(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    """Adds the nodes of an equation; returns the values of its outputs.
-
-    Raises:
-        NoForm: there are none for this equation.
-    """
-    name = equation.primitive.name
-    if name in SAME:
-        return graph.add(SAME[name], *inputs)
-    if name not in RULES:
-        raise NoForm
-    return RULES[name](graph, equation, inputs)
-
-
-def rule(*primitives: str) -> Callable[[Rule], Rule]:
-    """Registers the function of some primitives."""
-
-    def register(function: Rule) -> Rule:
-        RULES.update(dict.fromkeys(primitives, function))
-        return function
-
-    return register
-
-
-def require(condition: bool) -> None:
-    """Raises NoForm unless the condition holds."""
-    if not condition:
-        raise NoForm
-
-
-def integers(*values: int) -> np.ndarray:
-    """A constant, as operators take shapes, axes and places.
-
-    Raises:
-        NoForm: a value is symbolic.
-    """
-    require(all(isinstance(value, int | np.integer) for value in values))
-    return np.asarray(values, np.int64)
-
-
-def _reshaped(graph: Graph, value: Value, shape: Sequence[Any]) -> list[str]:
-    """A value in another shape, of which one size may be symbolic."""
-    sizes = [size if isinstance(size, int) else -1 for size in shape]
-    require(sizes.count(-1) <= 1)
-    return graph.add("Reshape", value, integers(*sizes))
+END = 2**63 - 1  # Of an axis, whatever its size.
 
 
 def _shape(graph: Graph, sizes: Sequence[Any]) -> Value:
@@ -142,7 +62,7 @@ def _sum(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value
 
 @rule("reshape", "squeeze", "expand_dims")
 def _reshape(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    return _reshaped(graph, inputs[0], equation.outvars[0].aval.shape)
+    return reshaped(graph, inputs[0], equation.outvars[0].aval.shape)
 
 
 @rule("transpose")
@@ -156,7 +76,7 @@ def _broadcast(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence
     spread = [1] * len(after)
     for size, axis in zip(before, equation.params["broadcast_dimensions"], strict=True):
         spread[axis] = size
-    value = inputs[0] if tuple(spread) == before else _reshaped(graph, inputs[0], spread)[0]
+    value = inputs[0] if tuple(spread) == before else reshaped(graph, inputs[0], spread)[0]
     if tuple(spread) == tuple(after):
         return [value]
     # A size of 1 leaves an axis as it is.
@@ -213,55 +133,5 @@ def _gather(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Va
     offsets = (*range(axis), *range(axis + rank, len(operand) - 1 + rank))
     require(not others and tuple(sizes) == whole and numbers.offset_dims == offsets)
     require(numbers.collapsed_slice_dims == (axis,))
-    indices = graph.add("Cast", *_reshaped(graph, inputs[1], places[:-1]), to=TensorProto.INT64)
+    indices = graph.add("Cast", *reshaped(graph, inputs[1], places[:-1]), to=TensorProto.INT64)
     return graph.add("Gather", inputs[0], *indices, axis=axis)
-
-
-@rule("dot_general")
-def _dot(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    """The last axis of the first operand times the first of a matrix."""
-    first, second = (len(var.aval.shape) for var in equation.invars)
-    wanted = (((first - 1,), (0,)), ((), ()))
-    require(second == 2 and equation.params["dimension_numbers"] == wanted)
-    return graph.add("MatMul", *inputs)
-
-
-@rule("conv_general_dilated")
-def _convolution(graph: Graph, equation: Any, inputs: Sequence[Value]) -> Sequence[Value]:
-    image, kernel = inputs
-    params = equation.params
-    image_axes, kernel_axes, result_axes = params["dimension_numbers"]
-    require(isinstance(kernel, np.ndarray) and params["batch_group_count"] == 1)
-    kernel = kernel.transpose(kernel_axes)  # [o, c, …]
-    (image,) = graph.add("Transpose", image, perm=image_axes)
-    if set(params["lhs_dilation"]) == {1}:
-        result = _plain(graph, params, image, kernel)
-    else:
-        result = _transposed(graph, params, image, kernel)
-    return graph.add("Transpose", *result, perm=np.argsort(result_axes).tolist())
-
-
-def _plain(graph: Graph, params: dict[str, Any], image: Value, kernel: np.ndarray) -> list[str]:
-    before, after = zip(*params["padding"], strict=True)
-    return graph.add(
-        "Conv",
-        image,
-        kernel,
-        pads=[*before, *after],
-        strides=params["window_strides"],
-        dilations=params["rhs_dilation"],
-        group=params["feature_group_count"],
-    )
-
-
-def _transposed(
-    graph: Graph, params: dict[str, Any], image: Value, kernel: np.ndarray
-) -> list[str]:
-    """A convolution of an image that zeros were put into: ONNX's has the kernel turned."""
-    sizes = kernel.shape[2:]
-    before, after = zip(*params["padding"], strict=True)
-    pads = [size - 1 - pad for pad, size in zip((*before, *after), 2 * sizes, strict=True)]
-    ones = {*params["window_strides"], *params["rhs_dilation"], params["feature_group_count"]}
-    require(ones == {1} and min(pads) >= 0)
-    turned = np.flip(kernel, range(2, kernel.ndim)).swapaxes(0, 1)
-    return graph.add("ConvTranspose", image, turned, pads=pads, strides=params["lhs_dilation"])
