@@ -13,7 +13,7 @@ from stackgan_jax.runtime import configuration
 
 LEFT_OUT = ("tensorflow", "tensorflow_datasets", "clu", "tensorboard", "importlib_resources")
 
-# Every format of --mode=export, and the picture of a sentence.
+# Every format of --mode=export but ONNX, which needs onnx, and the picture of a sentence.
 DRAWS = f"""
 import sys
 for name in {LEFT_OUT}:
