@@ -13,6 +13,9 @@ from stackgan_jax.runtime import tensorboard
 class TensorBoardLogger:
     """Logs to event files.
 
+    TensorFlow 2.21 keeps 0.8 kB of every scalar that it writes of Python's own numbers, but nothing
+    of NumPy's.
+
     Args:
         writer: clu's.
     """
@@ -28,19 +31,20 @@ class TensorBoardLogger:
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Draws curves."""
-        self._writer.write_scalars(step, values)
+        numbers = {name: np.float32(value) for name, value in values.items()}
+        self._writer.write_scalars(np.int64(step), numbers)
 
     def text(self, step: int, name: str, text: str) -> None:
         """Shows Markdown."""
-        self._writer.write_texts(step, {name: text})
+        self._writer.write_texts(np.int64(step), {name: text})
 
     def image(self, step: int, name: str, picture: np.ndarray) -> None:
         """Shows a picture."""
-        self._writer.write_images(step, {name: picture[None]})
+        self._writer.write_images(np.int64(step), {name: picture[None]})
 
     def histograms(self, step: int, values: Mapping[str, np.ndarray]) -> None:
         """Shows histograms over the steps."""
-        self._writer.write_histograms(step, values)
+        self._writer.write_histograms(np.int64(step), values)
 
     def close(self) -> None:
         """Writes what is left."""
