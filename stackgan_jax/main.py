@@ -83,9 +83,9 @@ TRUNCATION = flags.DEFINE_float(
 FORMAT = flags.DEFINE_enum(
     "format",
     "safetensors",
-    ["safetensors", "hub", "stablehlo", "onnx"],
+    ["safetensors", "hub", "stablehlo", "onnx", "pth"],
     "export: one file of weights for this program, a folder for a model hub, a program that draws "
-    "with JAX alone, or one that draws with an ONNX runtime.",
+    "with JAX alone or with an ONNX runtime, or a folder for StackGAN-Pytorch.",
 )
 DTYPE = flags.DEFINE_enum(
     "dtype",

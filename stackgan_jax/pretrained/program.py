@@ -48,11 +48,14 @@ def write(model: Model, path: Path) -> Path:
 def write_described(model: Model, path: Path, program: bytes) -> Path:
     """Writes a program of any format, and beside it the JSON file, as `write`."""
     _, *noise = inputs(model).values()
+    cascade = model.sampler.game.cascade
     about = {
         "format": FORMAT,
         "version": VERSION,
         "reader": _reader(model),
         "noise": [array.shape[1] for array in noise],
+        "truncated_epsilon": cascade.truncated_epsilon,
+        "epsilon_scale": cascade.epsilon_scale,
         "sizes": model.sizes,
         "name": model.configs[-1].name,
         "step": model.sampler.step,

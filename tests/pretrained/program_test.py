@@ -71,6 +71,7 @@ def test_a_model_of_embeddings_takes_embeddings(model, tmp_path):
         ("onnx", "birds.stablehlo", "float32", "give --output=birds.onnx"),
         ("stablehlo", "birds.stablehlo", "bfloat16", "leave --dtype out"),
         ("onnx", "birds.onnx", "bfloat16", "leave --dtype out"),
+        ("pth", "none", "float32", "has only the networks of the COCO configs"),
         ("safetensors", "none/birds.safetensors", "float32", "no folder none"),
     ],
 )
@@ -79,7 +80,12 @@ def test_an_export_that_cannot_be_written_is_refused(runs, format, output, dtype
         exports.write(runs / "stage1", format, output, dtype)
 
 
-@pytest.mark.parametrize("format", exports.SUFFIXES)
+def test_pytorch_files_are_of_a_run_because_they_have_its_discriminator(tmp_path):
+    with pytest.raises(UserError, match="only a run holds the discriminator"):
+        exports.write(None, "pth", str(tmp_path / "exported"), "float32")
+
+
+@pytest.mark.parametrize("format", sorted(exports.SUFFIXES.keys() - {"pth"}))
 def test_every_format_is_named_after_the_model_by_default(
     runs, format, tmp_path, monkeypatch, capsys
 ):
