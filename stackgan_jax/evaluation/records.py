@@ -10,6 +10,7 @@ from typing import Any
 from stackgan_jax.evaluation.stamps import Score, results, stamp_lines, table
 from stackgan_jax.runtime import files, tensorboard
 from stackgan_jax.runtime.errors import UserError
+from stackgan_jax.training.loggers.tensorboard import TensorBoardLogger
 
 FILE = "metrics.json"
 TABLE = "metrics.txt"
@@ -135,9 +136,10 @@ def to_tensorboard(folder: Path, record: Record) -> None:
     if writer is None:
         return
     scalars = {f"evaluation/{name}": score.value for name, score in record.scores.items()}
-    writer.write_scalars(record.step or 0, scalars)
-    writer.write_texts(record.step or 0, {"evaluation": f"```\n{record}\n```"})
-    writer.close()
+    logger = TensorBoardLogger(writer)
+    logger.scalars(record.step or 0, scalars)
+    logger.text(record.step or 0, "evaluation", f"```\n{record}\n```")
+    logger.close()
 
 
 def save(path: Path, content: str) -> None:

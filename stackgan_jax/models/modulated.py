@@ -179,8 +179,12 @@ class LaterGenerator(nn.Module):
 def enlarged(image: jax.Array, factor: int) -> jax.Array:
     """Enlarges images bilinearly: `[b, h, w, c]` → `[b, factor h, factor w, c]`.
 
-    These are the values of `jax.image.resize`, whose matrix products XLA 0.10 can't compile for an
-    H100 at 256 pixels.
+    These are the values of `jax.image.resize`, whose matrix products jaxlib 0.10.2 can't compile
+    for an H100 at 256 pixels.
+
+    Args:
+        image: of any float type.
+        factor: of both sides.
     """
     for axis in (1, 2):
         length = image.shape[axis]

@@ -13,14 +13,7 @@ SUFFIX = ".onnx"
 
 
 def write(model: Model, path: Path) -> Path:
-    """Writes the file, and beside it the JSON file of `program.write`.
-
-    Args:
-        model: to write.
-        path: of the file; the JSON file has the same name and ends in .json.
-
-    Returns:
-        The path.
+    """Writes the file, and beside it the JSON file, as `program.write`.
 
     Raises:
         UserError: onnx is not installed, a network has what the conversion does not know, or a file
