@@ -1,4 +1,6 @@
-"""Makes the C library keep freed memory, so that the next training step can reuse it.
+"""When the C library keeps freed memory, and when it returns it to the system.
+
+Training keeps it, so that the next step can reuse it; a server returns it.
 
 XLA's CPU runtime allocates the working memory of a step when the step begins and frees it when the
 step ends. glibc returns blocks of this size to the system at once, and the next step pays a page
@@ -6,9 +8,10 @@ fault for every 4 KiB of them: a quarter of the time of a step of narrow network
 """
 
 import ctypes
+from collections.abc import Callable
 
 # Parameters of mallopt, from glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
 # Bytes. Larger blocks still come from the system, and so do blocks that do not fit the 64 MiB of a
 # thread's arena: the work on such blocks takes much longer than their page faults.
 _LARGEST = 1 << 30
@@ -23,10 +26,31 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library can do this; glibc can.
     """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):
-        return False
+    mallopt = _glibc("mallopt")
     # glibc before 2.35 rejects a threshold this high, but it can be stopped from mapping blocks.
     reuses = mallopt(_M_MMAP_THRESHOLD, _LARGEST) or mallopt(_M_MMAP_MAX, 0)
     return bool(reuses and mallopt(_M_TRIM_THRESHOLD, -1))
+
+
+def give_back_freed_memory() -> None:
+    """Returns to the system what this process has freed and still keeps, where glibc can.
+
+    A server that calls this now and then stays about as large as what it uses.
+    """
+    _glibc("malloc_trim")(0)
+
+
+def share_arenas() -> None:
+    """Makes the threads that start from now on allocate from two common arenas.
+
+    For a server: each of its many short-lived threads would leave an arena of its own behind.
+    """
+    _glibc("mallopt")(_M_ARENA_MAX, 2)
+
+
+def _glibc(name: str) -> Callable[..., int]:
+    """A function of the C library; does nothing and returns 0 where the library has none."""
+    try:
+        return getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
+        return lambda *_: 0

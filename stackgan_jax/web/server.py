@@ -1,5 +1,6 @@
 """Serves the page until Ctrl-C or SIGTERM."""
 
+import gc
 import os
 import signal
 import socket
@@ -7,8 +8,17 @@ import time
 from pathlib import Path
 
 from stackgan_jax.pretrained import loading
-from stackgan_jax.runtime import packages
+from stackgan_jax.runtime import allocator, packages
 from stackgan_jax.runtime.errors import UserError
+
+# What it reads when it is imported.
+GRADIO = {
+    "GRADIO_ANALYTICS_ENABLED": "False",  # or it asks for its newest version, and reports usage
+    # Or it makes a table of the last 10,000 requests after each, and takes 100 MB for it.
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "100",
+}
+TIDY_EVERY = 10  # seconds
 
 
 def serve(source: str | Path | None, host: str, port: int) -> None:
@@ -23,13 +33,14 @@ def serve(source: str | Path | None, host: str, port: int) -> None:
     Raises:
         UserError: Gradio is missing, the address can't be used, or the model can't read sentences.
     """
-    # Before it is imported: it asks a server for its newest version, and reports usage.
-    os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+    for name, value in GRADIO.items():
+        os.environ.setdefault(name, value)
     with packages.needed("Gradio", by="The page", install="gradio"):
         import gradio
     from stackgan_jax.web import page
 
     _require_free(host, port)
+    allocator.share_arenas()
     model = loading.load(source)
     answers = page.Page(model)
     # What must be compiled is compiled before the first visitor comes.
@@ -51,10 +62,21 @@ def serve(source: str | Path | None, host: str, port: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: ended.append(number))
     print(f"{model}\nThe page is at {address} until Ctrl-C.", flush=True)
-    while not ended:
-        time.sleep(0.2)
+    _wait_and_tidy(ended)
     print("\nThe page is closed.", flush=True)
     blocks.close(verbose=False)
+
+
+def _wait_and_tidy(ended: list[int]) -> None:
+    """Returns when `ended` is not empty; memory of requests that are answered is given back."""
+    gc.freeze()  # What is there now stays: collecting becomes quick.
+    tidied = time.monotonic()
+    while not ended:
+        time.sleep(0.2)
+        if time.monotonic() - tidied > TIDY_EVERY:
+            gc.collect()  # Gradio's answers are in cycles, and hold pictures.
+            allocator.give_back_freed_memory()
+            tidied = time.monotonic()
 
 
 def _require_free(host: str, port: int) -> None:
