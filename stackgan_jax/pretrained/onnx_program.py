@@ -16,9 +16,10 @@ def write(model: Model, path: Path) -> Path:
     """Writes the file, and beside it the JSON file, as `program.write`.
 
     Raises:
-        UserError: onnx is not installed, a network has what the conversion does not know, or a file
-            can't be written.
+        UserError: onnx is not installed, the weights are too large, a network has what the
+            conversion does not know, or a file can't be written.
     """
+    program.require_small_enough(model)
     with packages.needed("onnx", by="Writing an ONNX file", install="onnx"):
         from stackgan_jax.pretrained.to_onnx.conversion import convert
     stages = [f"stage{number}" for number in range(1, model.stages + 1)]

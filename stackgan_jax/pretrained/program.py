@@ -26,6 +26,7 @@ PLATFORMS = ("cpu", "cuda", "tpu")
 SUFFIX = ".stablehlo"
 FORMAT = "stackgan_jax program"
 VERSION = 1
+LARGEST = 2**31 - 2**24  # bytes of weights: ONNX and StableHLO files end at 2 GiB
 
 
 def write(model: Model, path: Path) -> Path:
@@ -39,8 +40,9 @@ def write(model: Model, path: Path) -> Path:
         The path.
 
     Raises:
-        UserError: a file can't be written.
+        UserError: the weights are too large, or a file can't be written.
     """
+    require_small_enough(model)
     exporter = export.export(jax.jit(drawing(model)), platforms=PLATFORMS)
     return write_described(model, path, exporter(*inputs(model).values()).serialize())
 
@@ -72,6 +74,17 @@ def write_described(model: Model, path: Path, program: bytes) -> Path:
             "path."
         ) from error
     return path
+
+
+def require_small_enough(model: Model) -> None:
+    """Raises UserError if the weights do not fit a file of ONNX or StableHLO."""
+    parameters = model.encoder.params if _reads_tokens(model) else ()
+    weights = jax.tree.leaves((model.sampler.state, parameters))
+    if (size := sum(array.nbytes for array in weights)) > LARGEST:
+        raise UserError(
+            f"The weights take {size / 2**30:.1f} GiB, and a program's file holds at most "
+            f"{LARGEST / 2**30:.1f}; choose --format=safetensors."
+        )
 
 
 def inputs(model: Model) -> dict[str, jax.ShapeDtypeStruct]:

@@ -56,11 +56,12 @@ def weights_of(shapes):
     return jax.tree.map(weights, shapes)
 
 
-def narrow_cascade(stages, dataset):
+def narrow_cascade(stages, dataset, dtype="float32"):
     """The narrowest generators of a data set's configs, and weights for them."""
     configs = [configuration.load(f"stage{i}.py", dataset) for i in range(1, stages + 1)]
     for stage, config in enumerate(configs, start=1):
         config.generator.features = config.generator.condition = 8
+        config.generator.dtype = dtype
         config.discriminator.size = 4 ** (stage + 1)
     configs[0].generator.size = 16
     cascade = game.build(configs[-1], configs[:-1]).cascade
@@ -74,7 +75,21 @@ def narrow_cascade(stages, dataset):
 @pytest.mark.parametrize("dataset", ["birds", "coco", "birds,modern"])
 @pytest.mark.parametrize("stages", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_every_generator_draws_the_same(runtime, stages, dataset):
-    cascade, weights = narrow_cascade(stages, dataset)
+    for picture, expected in both_drawn(runtime, *narrow_cascade(stages, dataset)):
+        assert 0.01 < np.std(expected) < 0.9
+        np.testing.assert_allclose(picture, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("dataset", ["birds", "birds,modern"])
+def test_a_generator_of_bfloat16_draws_the_same_up_to_its_rounding(runtime, dataset):
+    ((picture, expected),) = both_drawn(runtime, *narrow_cascade(1, dataset, "bfloat16"))
+    assert 0.01 < np.std(expected) < 0.9
+    assert 0 < np.sqrt(np.mean((picture - expected) ** 2)) < 0.02 * np.std(expected)
+
+
+def both_drawn(runtime, cascade, weights):
+    """(picture by ONNX Runtime, picture by JAX) of each stage, for random texts and noise."""
+    stages = len(weights)
     draw = lambda text, *noise: tuple(
         cascade.draw(weights, text, Noise(noise[0], noise[1:])).values()
     )
@@ -83,9 +98,7 @@ def test_every_generator_draws_the_same(runtime, stages, dataset):
     sizes = 16, noise.z.shape[1], *(each.shape[1] for each in noise.epsilons)
     arrays = [np.float32(random.normal(size=(3, size))) for size in sizes]
     drawn = in_onnx(runtime, draw, arrays, stages)
-    for picture, expected in zip(drawn, jax.jit(draw)(*arrays), strict=True):
-        assert 0.01 < np.std(expected) < 0.9
-        np.testing.assert_allclose(picture, expected, atol=1e-4)
+    return zip(drawn, map(np.float32, jax.jit(draw)(*arrays)), strict=True)
 
 
 @pytest.mark.parametrize(

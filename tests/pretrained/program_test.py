@@ -80,6 +80,16 @@ def test_an_export_that_cannot_be_written_is_refused(runs, format, output, dtype
         exports.write(runs / "stage1", format, output, dtype)
 
 
+@pytest.mark.parametrize("format", exports.PROGRAMS)
+def test_weights_too_large_for_a_program_are_refused_before_work(
+    model, tmp_path, monkeypatch, format
+):
+    monkeypatch.setattr(program, "LARGEST", 1000)
+    with pytest.raises(UserError, match=r"take \d\.\d GiB, .* choose --format=safetensors"):
+        model.export(tmp_path / f"birds.{format}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_pytorch_files_are_of_a_run_because_they_have_its_discriminator(tmp_path):
     with pytest.raises(UserError, match="only a run holds the discriminator"):
         exports.write(None, "pth", str(tmp_path / "exported"), "float32")
