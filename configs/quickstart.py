@@ -6,9 +6,10 @@
 
 Trains on the embedded synthetic birds, on your own pictures, or on a published data set, to 64 and
 256 pixels as published. To finish on a laptop the networks are narrow, the learning rates high, the
-conditioning augmentation's KL term light. Two terms that are not in the paper help: the distance of
-picture and caption by the text encoder's image tower (`matching_weight`), and in Stage II the
-distance from Stage I's picture (`consistency_weight`). Change a stage's values by
+conditioning augmentation's KL term light. Three terms that are not in the paper help: the distance
+of picture and caption by the text encoder's image tower (`matching_weight`), in Stage I the
+likeness of one sentence's pictures (`diversity_weight`), and in Stage II the distance from Stage
+I's picture (`consistency_weight`). Change a stage's values by
 --config.stage1.steps=20000, the data's for all stages by --config.data.test_fraction=0.2.
 `modern` takes docs/recipes.md's recipe instead, with the first of those terms in Stage I of drawn
 birds only; it needs the extra `pretrained`.
@@ -82,7 +83,7 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
 
 
 def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
-    """Narrow published networks, high rates, and the two terms that are not in the paper."""
+    """Narrow published networks, high rates, and the terms that are not in the paper."""
     for stage in (stage1, stage2):
         stage.training.update(
             z_features=32,
@@ -93,7 +94,11 @@ def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
         stage.captions_per_image = 1
     stage1.generator.features = stage1.discriminator.features = 24
     stage1.training.update(
-        discriminator_learning_rate=6e-4, matching_weight=30.0, halve_every=1_200, ema_decay=0.998
+        discriminator_learning_rate=6e-4,
+        matching_weight=30.0,
+        diversity_weight=2.0,
+        halve_every=1_200,
+        ema_decay=0.998,
     )
     stage1.update(steps=2400, save_every=1000)
 

@@ -13,6 +13,7 @@ LATER: dict[str, dict[str, Any]] = {
         "penalty_weight": 1.0,
         "matching_weight": 0.0,
         "consistency_weight": 0.0,
+        "diversity_weight": 0.0,
         "beta1": 0.5,
         "beta2": 0.999,
         "ema_images": 0,

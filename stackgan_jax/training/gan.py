@@ -189,8 +189,8 @@ class Gan:
             state: the state before the step.
             batch: real images, texts and wrong pairs.
             noise: of the generated images.
-            key: of the matcher, the augmentation and the discriminator's cut-outs; may be None
-                without them.
+            key: of the matcher, the augmentation, the discriminator's cut-outs and the other noise
+                of the term "diversity"; may be None without them.
 
         Returns:
             The next state, and float32 scalars: d_loss and its parts, penalty (if there is one),
@@ -200,12 +200,18 @@ class Gan:
         # Draw once: both networks learn from the same generated images, seen in the same way.
         keys = [key if key is None else jax.random.fold_in(key, i) for i in range(2)]
         inputs, priors = self.cascade.inputs(state.priors, batch.embedding, noise)
+        generate = functools.partial(
+            apply_network, self.generator, stats=state.generator.batch_stats
+        )
 
         def draw(params: Any) -> tuple[Drawn, Any]:
-            output, stats = apply_network(
-                self.generator, params, *inputs, stats=state.generator.batch_stats
-            )
-            return Drawn(*output, seen=self._see(output[0], keys[0])), stats
+            output, stats = generate(params, *inputs)
+            drawn = Drawn(*output, seen=self._see(output[0], keys[0]))
+            if "diversity" in self.weights:
+                other = self._with_other_noise(state, batch.embedding, jax.random.fold_in(key, 2))
+                ((image, _, _), _) = generate(params, *other)
+                drawn = drawn._replace(other_image=image)
+            return drawn, stats
 
         drawn, pull_back, g_stats = jax.vjp(self._lean(draw), state.generator.params, has_aux=True)
         condition = batch.embedding if self.discriminator.project else drawn.mu
@@ -229,7 +235,7 @@ class Gan:
         # The generator's objective, pulled back through the same draw, and its Adam step.
         objective = jax.grad(self._lean(self._generator_objective), has_aux=True)
         cotangents, (g_metrics, d_stats) = objective(
-            drawn, discriminator, batch.embedding, inputs[0], condition, key
+            drawn, discriminator, batch, inputs[0], condition, key
         )
         (g_gradient,) = pull_back(cotangents)
         generator = optimisation.descend(
@@ -250,6 +256,14 @@ class Gan:
             priors=priors,
         )
         return next_state, metrics
+
+    def _with_other_noise(
+        self, state: GanState, embedding: jax.Array, key: jax.Array
+    ) -> tuple[jax.Array, ...]:
+        """The generator's inputs for the same sentences and noise of its own."""
+        noise = self.cascade.noise(key, len(embedding))
+        inputs, _ = self.cascade.inputs(state.priors, embedding, noise)
+        return inputs
 
     def _see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
         """What the discriminator is given of images: disturbed, then through its frozen part."""
@@ -335,7 +349,7 @@ class Gan:
         self,
         drawn: "Drawn",
         discriminator: Net,
-        embedding: jax.Array,
+        batch: Batch,
         earlier: jax.Array,
         condition: jax.Array,
         key: jax.Array | None,
@@ -352,9 +366,11 @@ class Gan:
             drawn.image,
             drawn.mu,
             drawn.log_sigma,
-            embedding,
+            batch.embedding,
             earlier_image=earlier if self.priors else None,
             distance=self.matcher and functools.partial(self.matcher, key=key),
+            other_image=drawn.other_image,
+            real_image=batch.image,
         )
         objective = metrics["g_loss"]
         for name, weight in self.weights.items():
@@ -426,12 +442,14 @@ class Drawn(NamedTuple):
         mu: `[b, c]` float32, as in `objectives.Drawing`.
         log_sigma: `[b, c]` float32.
         seen: see `Gan._see`.
+        other_image: as in `objectives.Drawing`.
     """
 
     image: jax.Array
     mu: jax.Array
     log_sigma: jax.Array
     seen: objectives.Seen
+    other_image: jax.Array | None = None
 
 
 def _require(what: str, name: str, choices: Any) -> None:

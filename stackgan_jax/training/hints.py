@@ -90,13 +90,10 @@ def collapse(lines: Sequence[Line], config: ConfigDict) -> str:
         return f"The generator has collapsed: all pictures are alike {differ}. Try {slower}."
     if (noise >= IGNORED * caption).any():
         return ""
-    lighter = [n for n in ("matching", "consistency") if config.training.get(f"{n}_weight")]
-    other = [
-        f"--config.training.{n}_weight={config.training[f'{n}_weight'] / 4:g}" for n in lighter
-    ]
+    diversity = max(10, 2 * config.training.diversity_weight)
     return (
         f"Pictures of different noise are alike {differ}: the generator ignores its noise. Try "
-        f"{' or '.join([*other, slower])}."
+        f"--config.training.diversity_weight={_short(diversity)}."
     )
 
 

@@ -156,6 +156,9 @@ class Drawing(NamedTuple):
         earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
         distance: (image, embedding) → scalar, how far images are from their sentences by an image
             tower; None without one.
+        other_image: as `image`, of the same sentences and other noise; None without the term
+            "diversity".
+        real_image: `[b, s, s, 3]` of the batch.
     """
 
     image: jax.Array
@@ -164,6 +167,8 @@ class Drawing(NamedTuple):
     embedding: jax.Array
     earlier_image: jax.Array | None = None
     distance: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    other_image: jax.Array | None = None
+    real_image: jax.Array | None = None
 
 
 def kl(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
@@ -196,10 +201,36 @@ def consistency(image: jax.Array, earlier_image: jax.Array) -> jax.Array:
         image: `[b, k·s, k·s, 3]`.
         earlier_image: `[b, s, s, 3]`.
     """
-    b, s, _, c = earlier_image.shape
-    factor = image.shape[1] // s
-    small = image.reshape(b, s, factor, s, factor, c).mean(axis=(2, 4))
-    return jnp.mean(jnp.abs(small - earlier_image))
+    return jnp.mean(jnp.abs(_averages(image, earlier_image.shape[1]) - earlier_image))
+
+
+def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -> jax.Array:
+    """How much too alike two pictures of the same sentence are, beside two real pictures.
+
+    It is 1 where other noise draws the same picture, and 0 where it changes the picture as much as
+    two real pictures of the batch differ. Pictures differ by the mean absolute difference of their
+    averages over `SQUARES` × `SQUARES` squares: noise in single pixels does not count. Mode seeking
+    (Mao et al., CVPR 2019) and diversity-sensitive GANs (Yang et al., ICLR 2019) have such a term;
+    the published StackGAN programs have none.
+
+    Args:
+        image: `[b, s, s, 3]`.
+        other_image: `[b, s, s, 3]` of the same sentences in the same order, drawn from other noise.
+        real_image: `[b, s, s, 3]` of different sentences.
+    """
+    one, other, real = (_averages(x, SQUARES) for x in (image, other_image, real_image))
+    usual = jnp.mean(jnp.abs(real - jnp.roll(real, 1, axis=0)))
+    return jax.nn.relu(1 - jnp.mean(jnp.abs(one - other)) / jnp.maximum(usual, 1e-3))
+
+
+SQUARES = 16  # a side, whose averages `diversity` compares
+
+
+def _averages(image: jax.Array, squares: int) -> jax.Array:
+    """`[b, s, s, c]` → `[b, squares, squares, c]`."""
+    b, s, _, c = image.shape
+    factor = s // squares
+    return image.reshape(b, squares, factor, squares, factor, c).mean(axis=(2, 4))
 
 
 # The generator's objective is its adversarial loss and the weighted sum of these; the weight of a
@@ -208,6 +239,7 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
     "kl": lambda drawing: kl(drawing.mu, drawing.log_sigma),
     "matching": lambda drawing: drawing.distance(drawing.image, drawing.embedding),
     "consistency": lambda drawing: consistency(drawing.image, drawing.earlier_image),
+    "diversity": lambda drawing: diversity(drawing.image, drawing.other_image, drawing.real_image),
 }
 
 

@@ -70,6 +70,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "kl_weight": 2.0,
                 "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
                 "consistency_weight": 0.0,  # of the earlier image's distance; not in the paper
+                "diversity_weight": 0.0,  # of one sentence's pictures being alike; not in the paper
                 **_TRAINING[program],
                 "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,

@@ -39,7 +39,8 @@ STAGE1_COCO = gan.Gan(
     mismatch=gan.SHIFTED_TEXT,
     truncated_epsilon=False,
 )
-GAMES = {"stage1": STAGE1, "stage2": STAGE2, "coco": STAGE1_COCO}
+DIVERSE = dataclasses.replace(STAGE1, weights=FrozenDict({"kl": 2.0, "diversity": 3.0}))
+GAMES = {"stage1": STAGE1, "stage2": STAGE2, "coco": STAGE1_COCO, "diverse": DIVERSE}
 METRICS = {
     *("d_loss", "d_loss_real", "d_loss_wrong", "d_loss_fake", "g_loss", "kl"),
     *("g_gradient_norm", "d_gradient_norm", "learning_rate"),
@@ -136,6 +137,16 @@ def test_consistency_draws_stage2_to_stage1():
 
 
 @pytest.mark.slow
+def test_diversity_moves_pictures_of_one_sentence_apart():
+    game = dataclasses.replace(STAGE1, weights=FrozenDict({"kl": 2.0, "diversity": 1e4}))
+    run, state, history = compiled(game.step), initial("stage1"), []
+    for _ in range(8):
+        state, metrics = run(state, batch(), KEY)
+        history.append(float(metrics["diversity"]))
+    assert 0 < history[-1] < history[0] < 1
+
+
+@pytest.mark.slow
 def test_a_matcher_moves_the_generator_alone():
     darkness = lambda image, embedding, key: jnp.mean(image)
     # A weight beside which the discriminator's gradient is nothing.
@@ -152,7 +163,10 @@ def test_a_matcher_moves_the_generator_alone():
     assert draw(after) < draw(before)
 
 
-@pytest.mark.parametrize("name", [pytest.param("stage1", marks=pytest.mark.slow), "coco"])
+@pytest.mark.parametrize(
+    "name",
+    [*(pytest.param(name, marks=pytest.mark.slow) for name in ("stage1", "diverse")), "coco"],
+)
 def test_eight_devices_make_the_same_step_as_one(name):
     game, key = GAMES[name], jax.random.key(3)
     alone, alone_metrics = step(name)(initial(name), key)

@@ -104,6 +104,23 @@ def test_matching_is_one_minus_cosine():
     np.testing.assert_allclose(both, 0.5, atol=1e-6)
 
 
+def test_diversity_is_measured_by_the_difference_of_real_pictures():
+    steps = jnp.linspace(-1, 1, 4).reshape(4, 1, 1, 1)
+    real = jnp.broadcast_to(steps, (4, 32, 32, 3))  # neighbours differ by 2/3, the ends by 2
+    for apart, expected in ((0, 1), (0.25, 0.75), (0.5, 0.5), (1, 0), (3, 0)):
+        value = objectives.diversity(real, real + apart, real)
+        np.testing.assert_allclose(value, expected, atol=1e-4)
+    grain = jnp.tile(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), (16, 16))[None, ..., None]
+    np.testing.assert_allclose(objectives.diversity(real, real + grain, real), 1, atol=1e-4)
+
+
+def test_diversity_moves_equal_pictures_apart():
+    real = jnp.asarray(np.random.default_rng(0).normal(size=(4, 16, 16, 3)), jnp.float32)
+    image = jnp.zeros_like(real)
+    gradient = jax.grad(objectives.diversity)(image + 1e-3, image, real)
+    assert (gradient < 0).all()  # a step against it moves them apart
+
+
 def test_consistency_compares_averages_of_squares():
     small = jnp.array([0.0, 1.0, 2.0, 3.0]).reshape(1, 2, 2, 1)
     large = jnp.repeat(jnp.repeat(small, 4, axis=1), 4, axis=2)

@@ -17,6 +17,7 @@ FIELD_NAMES = {
     "kl": "loss/KL divergence",
     "matching": "loss/image-text matching",
     "consistency": "loss/consistency with the earlier stage",
+    "diversity": "loss/likeness of pictures of one caption",
     "loss": "loss/joint embedding",
     "g_gradient_norm": "gradient norm/generator",
     "d_gradient_norm": "gradient norm/discriminator",
