@@ -209,7 +209,7 @@ class Gan:
             drawn = Drawn(*output, seen=self._see(output[0], keys[0]))
             if "diversity" in self.weights:
                 other = self._with_other_noise(state, batch.embedding, jax.random.fold_in(key, 2))
-                ((image, _, _), _) = generate(params, *other)
+                (image, _, _), _ = generate(params, *other)
                 drawn = drawn._replace(other_image=image)
             return drawn, stats
 

@@ -204,12 +204,16 @@ def consistency(image: jax.Array, earlier_image: jax.Array) -> jax.Array:
     return jnp.mean(jnp.abs(_averages(image, earlier_image.shape[1]) - earlier_image))
 
 
+SQUARES = 16  # a side, whose averages `diversity` compares
+
+
 def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -> jax.Array:
     """How much too alike two pictures of the same sentence are, beside two real pictures.
 
     It is 1 where other noise draws the same picture, and 0 where it changes the picture as much as
     two real pictures of the batch differ. Pictures differ by the mean absolute difference of their
-    averages over `SQUARES` × `SQUARES` squares: noise in single pixels does not count. Mode seeking
+    averages over `SQUARES` × `SQUARES` squares (or pixels, where there are fewer): noise in single
+    pixels does not count. Mode seeking
     (Mao et al., CVPR 2019) and diversity-sensitive GANs (Yang et al., ICLR 2019) have such a term;
     the published StackGAN programs have none.
 
@@ -218,12 +222,10 @@ def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -
         other_image: `[b, s, s, 3]` of the same sentences in the same order, drawn from other noise.
         real_image: `[b, s, s, 3]` of different sentences.
     """
-    one, other, real = (_averages(x, SQUARES) for x in (image, other_image, real_image))
+    squares = min(SQUARES, image.shape[1])
+    one, other, real = (_averages(x, squares) for x in (image, other_image, real_image))
     usual = jnp.mean(jnp.abs(real - jnp.roll(real, 1, axis=0)))
     return jax.nn.relu(1 - jnp.mean(jnp.abs(one - other)) / jnp.maximum(usual, 1e-3))
-
-
-SQUARES = 16  # a side, whose averages `diversity` compares
 
 
 def _averages(image: jax.Array, squares: int) -> jax.Array:

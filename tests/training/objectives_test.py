@@ -119,6 +119,8 @@ def test_diversity_moves_equal_pictures_apart():
     image = jnp.zeros_like(real)
     gradient = jax.grad(objectives.diversity)(image + 1e-3, image, real)
     assert (gradient < 0).all()  # a step against it moves them apart
+    tiny = real[:, :8, :8]  # fewer pixels than squares
+    np.testing.assert_allclose(objectives.diversity(tiny, tiny, tiny), 1)
 
 
 def test_consistency_compares_averages_of_squares():
