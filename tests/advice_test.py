@@ -64,6 +64,11 @@ def _of_a_large_batch(config):
 
 SITUATIONS = {
     "another noise than Stage I's": ("stage2", {}, _of_other_noise),
+    "groups that the half of a batch can't share": (
+        "stage1",
+        {"batch_size": 16, "training.batch_norm_groups": 16, "training.diversity_weight": 1.0},
+        game.build,
+    ),
     "a batch that eight devices can't share": (
         "stage1",
         {"batch_size": 13},

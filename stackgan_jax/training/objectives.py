@@ -156,8 +156,8 @@ class Drawing(NamedTuple):
         earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
         distance: (image, embedding) → scalar, how far images are from their sentences by an image
             tower; None without one.
-        other_image: as `image`, of the same sentences and other noise; None without the term
-            "diversity".
+        other_image: as `again(image)`, of the same sentences and other noise; None without the
+            term "diversity".
         real_image: `[b, s, s, 3]` of the batch.
     """
 
@@ -213,19 +213,23 @@ def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -
     It is 1 where other noise draws the same picture, and 0 where it changes the picture as much as
     two real pictures of the batch differ. Pictures differ by the mean absolute difference of their
     averages over `SQUARES` × `SQUARES` squares (or pixels, where there are fewer): noise in single
-    pixels does not count. Mode seeking
-    (Mao et al., CVPR 2019) and diversity-sensitive GANs (Yang et al., ICLR 2019) have such a term;
-    the published StackGAN programs have none.
+    pixels does not count. Mode seeking (Mao et al., CVPR 2019) and diversity-sensitive GANs (Yang
+    et al., ICLR 2019) have such a term; the published StackGAN programs have none.
 
     Args:
-        image: `[b, s, s, 3]`.
-        other_image: `[b, s, s, 3]` of the same sentences in the same order, drawn from other noise.
+        image: `[n, s, s, 3]`.
+        other_image: `[n, s, s, 3]` of the same sentences in the same order, drawn from other noise.
         real_image: `[b, s, s, 3]` of different sentences.
     """
     squares = min(SQUARES, image.shape[1])
     one, other, real = (_averages(x, squares) for x in (image, other_image, real_image))
     usual = jnp.mean(jnp.abs(real - jnp.roll(real, 1, axis=0)))
     return jax.nn.relu(1 - jnp.mean(jnp.abs(one - other)) / jnp.maximum(usual, 1e-3))
+
+
+def again(rows: jax.Array) -> jax.Array:
+    """Every second row of a batch: the sentences that are drawn a second time for `diversity`."""
+    return rows[::2]
 
 
 def _averages(image: jax.Array, squares: int) -> jax.Array:
@@ -241,7 +245,9 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
     "kl": lambda drawing: kl(drawing.mu, drawing.log_sigma),
     "matching": lambda drawing: drawing.distance(drawing.image, drawing.embedding),
     "consistency": lambda drawing: consistency(drawing.image, drawing.earlier_image),
-    "diversity": lambda drawing: diversity(drawing.image, drawing.other_image, drawing.real_image),
+    "diversity": lambda drawing: diversity(
+        again(drawing.image), drawing.other_image, drawing.real_image
+    ),
 }
 
 
