@@ -365,6 +365,8 @@ def main(_: list[str]) -> None:
 
 def console() -> None:
     """Runs the program `stackgan-jax`."""
+    if usage.mode_of(usage.with_mode(sys.argv)) in (None, "train"):
+        allocator.restart_with_huge_pages()
     app.run(main, flags_parser=_parse)
 
 

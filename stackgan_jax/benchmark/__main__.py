@@ -112,4 +112,5 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    allocator.restart_with_huge_pages()  # as training does
     app.run(main, flags_parser=entry_point.parse)
