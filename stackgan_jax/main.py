@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -115,18 +116,19 @@ PORT = flags.DEFINE_integer(
 COORDINATOR = flags.DEFINE_string(
     "coordinator",
     None,
-    "train with several processes: HOST:PORT of process 0; auto asks Slurm, MPI or the Cloud TPU.",
+    "train, evaluate with several processes: HOST:PORT of process 0; auto asks Slurm, MPI or the "
+    "Cloud TPU.",
 )
 NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "train: the number of processes.", lower_bound=1
+    "num_processes", None, "train, evaluate: the number of processes.", lower_bound=1
 )
 PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "train: the number of this process, from 0.", lower_bound=0
+    "process_id", None, "train, evaluate: the number of this process, from 0.", lower_bound=0
 )
 PEER_TIMEOUT = flags.DEFINE_integer(
     "peer_timeout",
     60,
-    "train: the run ends when another process has not answered for this many seconds.",
+    "train, evaluate: the run ends when another process has not answered for this many seconds.",
     lower_bound=1,
 )
 
@@ -151,18 +153,23 @@ def train() -> None:
     allocator.keep_freed_memory()
     config = _require_config("Training needs --config, for example --config=configs/quickstart.py.")
     workdir = _one_workdir() if WORKDIR.value else paths.folder(f"runs/{config.name}")
-    if process_flags.is_one_of_several(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value):
-        _train_with_others(config, workdir)
-        return
-    from stackgan_jax import stages
 
-    _keep_compiled()
-    stages.run(config, workdir)
+    def work() -> None:
+        from stackgan_jax import stages
+
+        stages.run(config, workdir)
+
+    if _is_one_of_several():
+        _with_others(workdir, configuration.flat(config), work)
+    else:
+        _keep_compiled()
+        work()
 
 
-def _train_with_others(config: ConfigDict, workdir: Path) -> None:
-    supervisor.supervise(str(workdir))  # forks, so it comes before JAX starts its threads
-    from stackgan_jax import stages
+def _with_others(workdir: Path, settings: dict[str, Any], work: Callable[[], None]) -> None:
+    """Does the work of one of several processes, which must be given the same settings."""
+    # It forks, so it comes before JAX starts its threads.
+    supervisor.supervise(str(workdir), trains=MODE.value == "train")
     from stackgan_jax.runtime import mesh, processes
 
     _keep_compiled()
@@ -170,12 +177,16 @@ def _train_with_others(config: ConfigDict, workdir: Path) -> None:
         processes.join(
             COORDINATOR.value or "auto", NUM_PROCESSES.value, PROCESS_ID.value, PEER_TIMEOUT.value
         )
-        processes.agree({"--workdir": str(workdir), **configuration.flat(config)})
-        stages.run(config, workdir)
+        processes.agree({"--workdir": str(workdir), **settings})
+        work()
         mesh.wait_for_all_processes("the end")
     except UserError as error:
         entry_point.print_error(error)
         processes.leave(1)
+
+
+def _is_one_of_several() -> bool:
+    return process_flags.is_one_of_several(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
 
 
 def prepare() -> None:
@@ -240,6 +251,9 @@ def report() -> None:
 
 def evaluate() -> None:
     """Scores one run, several runs, or two folders of images."""
+    if _is_one_of_several():
+        _evaluate_with_others()
+        return
     from stackgan_jax.evaluation import evaluate
 
     _keep_compiled()
@@ -252,6 +266,26 @@ def evaluate() -> None:
         _compare_runs(settings)
     else:
         _print_stamps(evaluate.of_run(_one_workdir(), settings, data=_moved_data()))
+
+
+def _evaluate_with_others() -> None:
+    if IMAGES.value or REFERENCE.value or FOLLOW.value or len(WORKDIR.value or ()) > 1:
+        raise UserError(
+            "Several processes score one run together; --images, --follow and more than one "
+            "--workdir are for one process. Leave --num_processes and --coordinator out."
+        )
+    settings, data, workdir = _evaluation_settings(), _moved_data(), Path(_one_workdir())
+
+    def work() -> None:
+        import jax
+
+        from stackgan_jax.evaluation import evaluate
+
+        record = evaluate.of_run(workdir, settings, data=data)
+        if jax.process_index() == 0:
+            _print_stamps(record)
+
+    _with_others(workdir, {"config.eval": settings, "config.data": data}, work)
 
 
 def _evaluate_folders(settings: dict[str, Any]) -> None:

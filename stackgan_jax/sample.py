@@ -8,10 +8,11 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from stackgan_jax.models import convolution
-from stackgan_jax.runtime import configuration, paths
+from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import gan
 from stackgan_jax.training.checkpoint import Checkpoints
@@ -31,6 +32,7 @@ class Sampler:
         state: the averaged generator and the earlier stages.
         step: of the checkpoint.
         directory: of the run.
+        devices: that share the drawing; None for the first one.
     """
 
     config: ConfigDict
@@ -38,10 +40,17 @@ class Sampler:
     state: Any
     step: int
     directory: Path
+    devices: Mesh | None = None
 
     def __repr__(self) -> str:
         """One line."""
         return f"<Sampler of {self.directory}, step {self.step:,}>"
+
+    def on_all_devices(self) -> "Sampler":
+        """The same sampler, of which every device of this process draws a part."""
+        devices = mesh.local_mesh()
+        state = jax.device_put(self.state, mesh.replicated(devices))
+        return dataclasses.replace(self, state=state, devices=devices)
 
     def noise(self, count: int, seed: int, truncation: float = 0.0) -> gan.Noise:
         """Draws the noise of pictures.
@@ -87,8 +96,8 @@ class Sampler:
             noise: used as it is; parts that are None are drawn from `seed`.
             seed: of the noise that is not given.
             truncation: of the noise that is not given, as in `noise`.
-            chunk: pictures drawn at once. Their last bits can differ with the number; 1 makes them
-                independent of each other and takes up to twice as long.
+            chunk: pictures that a device draws at once. Their last bits can differ with the number;
+                1 makes them independent of each other and takes up to twice as long.
 
         Returns:
             Every stage's pictures in order, "stage1", "stage2" and so on: `[n, s, s, 3]` float32 in
@@ -105,7 +114,7 @@ class Sampler:
     def chunks(
         self, embedding: np.ndarray, noise: gan.Noise, chunk: int = CHUNK
     ) -> Iterator[dict[str, np.ndarray]]:
-        """Draws as `draw` does, `chunk` pictures at a time, so that any number needs little memory.
+        """Draws as `draw` does, some pictures at a time, so that any number needs little memory.
 
         Args:
             embedding: `[n, t]` float32.
@@ -119,12 +128,21 @@ class Sampler:
             UserError: as `draw`.
         """
         self._refuse_other_shapes(embedding, noise)
-        for start in range(0, len(embedding), chunk):
-            rows = embedding[start : start + chunk]
-            drawn = _draw(self.game, self.state, *_chunk((embedding, noise), start, chunk))
+        devices = self.devices.size if self.devices else 1
+        count = len(embedding)
+        size = devices * (chunk if count > chunk else -(-count // devices))
+        for start in range(0, count, size):
+            rows = embedding[start : start + size]
+            drawn = self._draw(*_chunk((embedding, noise), start, size))
             drawn = {name: pictures[: len(rows)] for name, pictures in drawn.items()}
             self._refuse_broken(drawn, rows)
             yield drawn
+
+    def _draw(self, embedding: np.ndarray, noise: gan.Noise) -> dict[str, np.ndarray]:
+        given = embedding, noise
+        if self.devices:
+            given = jax.device_put(given, mesh.over_batch(self.devices))
+        return jax.device_get(_compiled(self.game)(self.state, *given))
 
     def require_fit(self) -> None:
         """Raises flax.errors.FlaxError or KeyError unless the weights are the networks' own."""
@@ -274,17 +292,9 @@ def _chunk(arrays: Any, start: int, size: int) -> Any:
 
     def rows_of(array: np.ndarray) -> np.ndarray:
         rows = array[start : start + size]
-        if len(array) <= size:
-            return rows
         return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
     return jax.tree.map(rows_of, arrays)
-
-
-def _draw(
-    game: gan.Gan, state: Any, embedding: np.ndarray, noise: gan.Noise
-) -> dict[str, np.ndarray]:
-    return jax.device_get(_compiled(game)(state, embedding, noise))
 
 
 @functools.cache

@@ -27,12 +27,13 @@ class Mode:
     examples: Sequence[str]
 
 
+SEVERAL = ("coordinator", "num_processes", "process_id", "peer_timeout")
 MODES = {
     "train": Mode(
         "Trains what a config describes, or resumes it.",
         (
             *("config", "workdir"),
-            *("coordinator", "num_processes", "process_id", "peer_timeout"),
+            *SEVERAL,
         ),
         (
             "--config=configs/quickstart.py",
@@ -88,7 +89,10 @@ MODES = {
     ),
     "evaluate": Mode(
         "Scores a run, compares several, or compares two folders of pictures.",
-        ("workdir", "config", "follow", "images", "reference", "stamps", "output"),
+        (
+            *("workdir", "config", "follow", "images", "reference", "stamps", "output"),
+            *SEVERAL,
+        ),
         (
             "--workdir=runs/quickstart",
             "--workdir=runs/one --workdir=runs/other --output=comparison.html",

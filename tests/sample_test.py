@@ -53,6 +53,17 @@ def test_a_picture_does_not_depend_on_the_chunk_it_is_drawn_in(runs):
     np.testing.assert_allclose(whole[-2:], last, atol=1e-6)
 
 
+def test_all_devices_together_draw_the_pictures_of_one(runs):
+    alone = sample.load(runs / "stage2")
+    together = alone.on_all_devices()
+    assert together.devices.size == 8
+    for count in (5, 40):
+        embedding = np.random.default_rng(0).normal(size=(count, alone.width))
+        expected, drawn = (each.draw(embedding, seed=3) for each in (alone, together))
+        for stage, pictures in expected.items():
+            np.testing.assert_allclose(drawn[stage], pictures, atol=1e-5)
+
+
 @pytest.mark.parametrize("truncation", [0.0, 0.7])
 def test_a_picture_of_a_seed_is_the_same_alone_and_among_others(truncation, runs):
     sampler = sample.load(runs / "stage2")

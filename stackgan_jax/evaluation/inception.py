@@ -12,11 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import NamedSharding
 from PIL import Image
 
 from stackgan_jax.evaluation import inception_weights
 from stackgan_jax.models.inception import SIZE, InceptionV3
+from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 
 # Name → description for stamps.
@@ -98,14 +99,8 @@ class Extractor:
     @functools.cached_property
     def _placed(self) -> tuple[Any, NamedSharding]:
         """The variables on every device of this process, and how a batch is split over them."""
-        devices = jax.local_devices()
-        mesh = jax.make_mesh(
-            (len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=devices
-        )
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        return jax.device_put(self.variables, everywhere), NamedSharding(
-            mesh, PartitionSpec("data")
-        )
+        devices = mesh.local_mesh()
+        return jax.device_put(self.variables, mesh.replicated(devices)), mesh.over_batch(devices)
 
 
 def inception_features(

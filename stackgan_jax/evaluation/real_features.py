@@ -19,8 +19,9 @@ def real_features(
 ) -> Features:
     """Reads real pictures like `readers.read_all`, or loads what was read before from `folder`.
 
-    A file's name depends on the content of the pictures, the network, its weights, the resize and
-    the precision. After a change of any of them the pictures are read again.
+    Each of several processes reads its share of the pictures. A file's name depends on the content
+    of the pictures, the network, its weights, the resize and the precision. After a change of any
+    of them the pictures are read again.
 
     Args:
         reader: the network.
@@ -29,11 +30,20 @@ def real_features(
         progress: called with the number of pictures read so far.
     """
     path = folder / f"features-{_key(reader, images)}.npz"
-    if jax.process_index() == 0 and _load(path) is None:
-        _save(path, read_all(reader, images, progress))
-    mesh.wait_for_all_processes(f"read {path}")
     kept = _load(path)
-    return read_all(reader, images, progress) if kept is None else kept
+    here = np.array([kept is not None])
+    if mesh.gather_rows(here, jax.process_count()).all():
+        return kept
+    rows = mesh.own_rows(len(images))
+    own = read_all(reader, images[rows[0] : rows[-1] + 1], progress)
+    whole = {
+        name: mesh.gather_rows(features[rows - rows[0]], len(images))
+        for name, features in own.items()
+    }
+    # Processes may share the folder or not.
+    keep = lambda: None if _load(path) else _save(path, whole)
+    mesh.process_0_first(keep, f"keep {path}")
+    return whole
 
 
 def _key(reader: Reader, images: np.ndarray) -> str:

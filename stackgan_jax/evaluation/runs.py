@@ -198,7 +198,7 @@ class Evaluation:
 def draw(
     sampler: Sampler, embeddings: np.ndarray, rows: np.ndarray, protocol: Protocol
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Draws pictures block by block.
+    """Draws pictures block by block, on all devices of this process.
 
     Args:
         sampler: of the checkpoint.
@@ -210,6 +210,7 @@ def draw(
         The number of pictures drawn so far, and a block of them, uint8 `[b, s, s, 3]`.
     """
     noise = jax.device_get(sampler.noise(len(embeddings), protocol.seed, protocol.truncation))
+    sampler = sampler.on_all_devices()
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
         own = jax.tree.map(operator.itemgetter(part), noise)

@@ -35,6 +35,11 @@ def data_mesh(batch_size: int, described: Sequence[jax.Device] | None = None) ->
     return Mesh(np.array(ordered), ("data",), axis_types=(AxisType.Auto,))
 
 
+def local_mesh() -> Mesh:
+    """Returns the mesh of this process's devices, for work that is divided among processes."""
+    return Mesh(np.array(jax.local_devices()), ("data",), axis_types=(AxisType.Auto,))
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """Returns the sharding in which every device holds the whole array."""
     return NamedSharding(mesh, PartitionSpec())

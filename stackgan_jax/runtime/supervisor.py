@@ -22,7 +22,7 @@ _SENTENCE = "stackgan_jax: "
 PR_SET_PDEATHSIG = 1  # Linux: sets the signal that a process gets when its parent ends.
 
 
-def supervise(workdir: str) -> None:
+def supervise(workdir: str, trains: bool = True) -> None:
     """Forks: the child returns, and the parent waits for it and exits with its status.
 
     The parent passes SIGTERM to the child, and on to the terminal what the child writes to stderr.
@@ -31,6 +31,7 @@ def supervise(workdir: str) -> None:
 
     Args:
         workdir: the folder of the run, for the sentence that the parent prints.
+        trains: whether the run is trained, so that the sentence may speak of checkpoints.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -55,7 +56,10 @@ def supervise(workdir: str) -> None:
     passing.join(timeout=2)  # A process that the child has left may keep the pipe open.
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
-        sentence = f"{_reason(-code, workdir)}{_kept(held, workdir)}"
+        again = "Start all processes again with the same command"
+        if trains:
+            again += f": training continues from the last checkpoint in {workdir}"
+        sentence = f"{_reason(-code)} {again}.{_kept(held, workdir)}"
         print(f"{_SENTENCE}{sentence}", file=sys.stderr, flush=True)
     os._exit(code if code >= 0 else 1)
 
@@ -98,17 +102,13 @@ def _end_with(parent: int) -> None:
             os._exit(1)
 
 
-def _reason(number: int, workdir: str) -> str:
-    """Returns why the signal `number` ended the child, and what to do."""
-    again = (
-        "Start all processes again with the same command: training continues from the last "
-        f"checkpoint in {workdir}."
-    )
+def _reason(number: int) -> str:
+    """Returns why the signal `number` ended the child."""
     if number == signal.SIGABRT:
         return (
             "Another process of this run ended or never started, or the connection to it broke, "
-            f"so this one ended too. {again}"
+            "so this one ended too."
         )
     name = signal.Signals(number).name
     memory = ", perhaps because memory ran out" if number == signal.SIGKILL else ""
-    return f"This process was ended by {name}{memory}. {again}"
+    return f"This process was ended by {name}{memory}."

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from sample_scores import QUICK
 
-from stackgan_jax import stages
+from stackgan_jax import sample, stages
 from stackgan_jax.evaluation import evaluate, records
 from stackgan_jax.evaluation import runs as evaluation_runs
 from stackgan_jax.evaluation.during_training import in_training
@@ -35,6 +35,15 @@ def test_a_run_gets_the_same_scores_twice(run, colours):
     truncated = evaluate.of_run(run, QUICK | {"inception": "x", "truncation": 0.1})
     assert truncated.scores["fid"].value != first.scores["fid"].value
     assert len(records.read(run / "metrics.json")) == 3
+
+
+@pytest.mark.slow
+def test_all_devices_give_the_scores_of_one(run, monkeypatch):
+    together = evaluate.of_run(run, QUICK).scores
+    monkeypatch.setattr(sample.Sampler, "on_all_devices", lambda sampler: sampler)
+    alone = evaluate.of_run(run, QUICK).scores
+    values = [{name: score.value for name, score in each.items()} for each in (together, alone)]
+    assert values[0] == pytest.approx(values[1], rel=1e-6, abs=1e-6)
 
 
 def test_without_inception_there_is_no_fid(run):

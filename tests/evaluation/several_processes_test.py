@@ -1,0 +1,45 @@
+"""One run is scored by several processes as by one."""
+
+import numpy as np
+import pytest
+import several
+from sample_scores import QUICK
+
+from stackgan_jax.evaluation import records
+from stackgan_jax.runtime import configuration
+
+
+def scores(workdir):
+    (record,) = records.read(workdir / "metrics.json")
+    values = {name: [score.value, score.real] for name, score in record.scores.items()}
+    return {name: np.array(value, float) for name, value in values.items()}  # None becomes nan
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_scores_of_one(run, tmp_path):
+    config = configuration.of_workdir(run)
+    with config.unlocked():
+        config.eval.update(QUICK)
+    file = several.config_file(config, tmp_path)
+    found = []
+    for count, devices in ((1, 8), (2, 4)):
+        (run / "metrics.json").unlink(missing_ok=True)
+        for kept in run.rglob("features-*.npz"):
+            kept.unlink()
+        statuses, outputs = several.Run(count, devices, file, run, "--mode=evaluate").ended()
+        assert statuses == [0] * count, outputs
+        assert ["Written to" in output for output in outputs] == [True, False][:count]
+        found.append(scores(run))
+    alone, together = found
+    assert together.keys() == alone.keys()
+    for name, values in alone.items():
+        np.testing.assert_allclose(together[name], values, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--follow", "--workdir=other", "--images=a"])
+def test_several_processes_refuse_what_one_does(flag, run, tmp_path):
+    file = several.config_file(configuration.of_workdir(run), tmp_path)
+    statuses, outputs = several.Run(2, 1, file, run, "--mode=evaluate", flag).ended(timeout=120)
+    assert statuses == [1, 1]
+    assert all("Several processes score one run together" in output for output in outputs)
