@@ -108,10 +108,10 @@ def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
         discriminator_learning_rate=8e-4,
         matching_weight=30.0,
         consistency_weight=60.0,
-        halve_every=500,
+        halve_every=360,
         ema_decay=0.99,
     )
-    stage2.update(steps=1400, save_every=350)
+    stage2.update(steps=1000, save_every=250)
 
 
 def modern(stage1: ConfigDict, stage2: ConfigDict) -> None:

@@ -151,6 +151,7 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         beta2=0.99,
         halve_every=0,
         ema_images=20_000,
+        augmentation="translation_cutout",
     )
     modern_for_data_set(config)
     if first:  # a later stage's pictures take long to draw
@@ -161,11 +162,10 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
 def modern_for_data_set(config: ConfigDict) -> None:
     """What the modern recipe has otherwise for drawn birds.
 
-    Their captions name shades, which changed colours would hide, and the image tower that the text
-    encoder was trained with reads them well enough to teach Stage I (docs/recipes.md).
+    The image tower that their text encoder was trained with reads the shades that captions name
+    well enough to teach Stage I (docs/recipes.md).
     """
     drawn = config.dataset == "synthetic_birds"
-    config.training.augmentation = f"{'' if drawn else 'colour_'}translation_cutout"
     config.training.matching_weight = 20.0 if drawn and config.kind == "stage1" else 0.0
 
 

