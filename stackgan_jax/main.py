@@ -272,7 +272,7 @@ def _evaluate_with_others() -> None:
     if IMAGES.value or REFERENCE.value or FOLLOW.value or len(WORKDIR.value or ()) > 1:
         raise UserError(
             "Several processes score one run together; --images, --follow and more than one "
-            "--workdir are for one process. Leave --num_processes and --coordinator out."
+            "--workdir are for one process. Start it with --num_processes=1."
         )
     settings, data, workdir = _evaluation_settings(), _moved_data(), Path(_one_workdir())
 

@@ -42,4 +42,4 @@ def test_several_processes_refuse_what_one_does(flag, run, tmp_path):
     file = several.config_file(configuration.of_workdir(run), tmp_path)
     statuses, outputs = several.Run(2, 1, file, run, "--mode=evaluate", flag).ended(timeout=120)
     assert statuses == [1, 1]
-    assert all("Several processes score one run together" in output for output in outputs)
+    assert all("Start it with --num_processes=1." in output for output in outputs)
