@@ -27,14 +27,12 @@ class Mode:
     examples: Sequence[str]
 
 
+# Options of each of several processes.
 SEVERAL = ("coordinator", "num_processes", "process_id", "peer_timeout")
 MODES = {
     "train": Mode(
         "Trains what a config describes, or resumes it.",
-        (
-            *("config", "workdir"),
-            *SEVERAL,
-        ),
+        ("config", "workdir", *SEVERAL),
         (
             "--config=configs/quickstart.py",
             "--config=configs/stage1.py:folder --config.data.path=my_pictures --config.steps=5000",

@@ -52,8 +52,8 @@ def prepare(
         from stackgan_jax.evaluation import attribute_accuracy
 
         judge = lambda: attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
-        mesh.process_0_first(judge, "train the attribute classifier")
-        readers.append(AttributeReader(judge()))
+        name = "train the attribute classifier"
+        readers.append(AttributeReader(mesh.process_0_first(judge, name)))
     scorers = {reader.name: reader.scorer for reader in readers if isinstance(reader, JointReader)}
     captions, embeddings = _choose_captions(test, directory, protocol, scorers)
     spread_readers: list[Reader] = [spread_scores.ThumbnailReader()]

@@ -1,7 +1,7 @@
 """The mesh of all devices with the one axis `data`: shardings, placement and synchronisation."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -9,6 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from stackgan_jax.runtime.errors import UserError
 
+Made = TypeVar("Made")
 SMALLEST = 4096  # Arrays with fewer numbers are not split over the devices.
 
 
@@ -146,7 +147,7 @@ def wait_for_all_processes(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def process_0_first(make: Callable[[], object], name: str) -> None:
+def process_0_first(make: Callable[[], Made], name: str) -> Made:
     """Runs `make` in process 0 first, then in all other processes.
 
     On a shared disk the others find what process 0 made; on disks of their own they make it
@@ -156,10 +157,14 @@ def process_0_first(make: Callable[[], object], name: str) -> None:
     Args:
         make: the function to run.
         name: a name for the barriers.
+
+    Returns:
+        What `make` returned in this process.
     """
     if jax.process_index() == 0:
-        make()
+        made = make()
     wait_for_all_processes(f"{name} by process 0")
     if jax.process_index():
-        make()
+        made = make()
     wait_for_all_processes(f"{name} by all")
+    return made

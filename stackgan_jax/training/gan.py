@@ -208,8 +208,8 @@ class Gan:
             output, stats = generate(params, *inputs)
             drawn = Drawn(*output, seen=self._see(output[0], keys[0]))
             if "diversity" in self.weights:
-                again, other_key = objectives.again(batch.embedding), jax.random.fold_in(key, 2)
-                other = self._with_other_noise(state, again, other_key)
+                embedding = objectives.drawn_again(batch.embedding)
+                other = self._with_other_noise(state, embedding, jax.random.fold_in(key, 2))
                 (image, _, _), _ = generate(params, *other)
                 drawn = drawn._replace(other_image=image)
             return drawn, stats

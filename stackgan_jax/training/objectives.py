@@ -156,8 +156,8 @@ class Drawing(NamedTuple):
         earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
         distance: (image, embedding) → scalar, how far images are from their sentences by an image
             tower; None without one.
-        other_image: as `again(image)`, of the same sentences and other noise; None without the
-            term "diversity".
+        other_image: as `drawn_again(image)`, of the same sentences and other noise; None without
+            the term "diversity".
         real_image: `[b, s, s, 3]` of the batch.
     """
 
@@ -227,8 +227,11 @@ def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -
     return jax.nn.relu(1 - jnp.mean(jnp.abs(one - other)) / jnp.maximum(usual, 1e-3))
 
 
-def again(rows: jax.Array) -> jax.Array:
-    """Every second row of a batch: the sentences that are drawn a second time for `diversity`."""
+def drawn_again(rows: jax.Array) -> jax.Array:
+    """The rows of a batch that are drawn a second time for `diversity`: `[b, …]` → `[⌈b / 2⌉, …]`.
+
+    Half of the batch costs half as much and gives the same expected gradient.
+    """
     return rows[::2]
 
 
@@ -246,7 +249,7 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
     "matching": lambda drawing: drawing.distance(drawing.image, drawing.embedding),
     "consistency": lambda drawing: consistency(drawing.image, drawing.earlier_image),
     "diversity": lambda drawing: diversity(
-        again(drawing.image), drawing.other_image, drawing.real_image
+        drawn_again(drawing.image), drawing.other_image, drawing.real_image
     ),
 }
 
