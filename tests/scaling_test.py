@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from stackgan_jax.runtime import configuration
@@ -51,4 +52,26 @@ def test_parameters_and_sums_fit_the_networks(dataset):
         _, _, *parameters, stated_sums = names["STEPS"][name]
         assert stated_sums == sums
         assert parameters == pytest.approx(counts, rel=0.005)
+        priors.append(config)
+
+
+@pytest.mark.slow
+def test_parameters_and_sums_fit_the_modern_networks():
+    _, names = run()
+    priors = []
+    for stage, kind in enumerate(("stage1", "stage2"), 1):
+        config = configuration.load(ROOT / "configs" / f"{kind}.py", "birds,modern")
+        game = build(config, priors)
+        state = jax.eval_shape(lambda key, game=game: game.init(key, 1024), jax.random.key(0))
+        nets = (state.generator, state.discriminator)
+        counts = [sum(math.prod(x.shape) for x in jax.tree.leaves(net.params)) for net in nets]
+        _, _, *parameters, sums = names["STEPS"][f"modern {'I' * stage}"]
+        assert parameters == pytest.approx(counts, rel=0.005)
+        image = jnp.zeros((2, game.size, game.size, 3))
+        see = lambda key, image=image, game=game: game.discriminator.apply(
+            {}, image, key, method="see"
+        )
+        maps = jax.tree.leaves(jax.eval_shape(see, jax.random.key(0)))
+        assert sums == 2 * len(maps)  # each is scaled by the batch, real and drawn
+        assert not jax.tree.leaves(state.generator.batch_stats)
         priors.append(config)
