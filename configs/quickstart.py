@@ -25,10 +25,9 @@ from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.training import stage_config
 
-# Seconds of a step; their ratio estimates the remaining time of later trainings. The stages' were
-# measured on four cores of an AMD EPYC (2026-11-22). The text encoder's is 0.7 of Stage I's, as was
-# its processor time (0.18 and 0.26 s, one core of a shared x86-64 VM, 2026-11-27).
-PACE = {"text_encoder": 0.049, "stage1": 0.07, "stage2": 0.2}
+# Seconds of a step; their ratio estimates the remaining time of later trainings. Measured in one
+# run of this config on two cores of a shared AMD EPYC VM, nothing beside, 2026-11-27.
+PACE = {"text_encoder": 0.047, "stage1": 0.122, "stage2": 0.267}
 
 
 def get_config(argument: str = "synthetic_birds") -> ConfigDict:
