@@ -4,13 +4,23 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax.data import augment, batches
+from stackgan_jax.models.image_tower import ImageTower
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.training import fused_steps, game, gan, gan_learner, gan_previews
+from stackgan_jax.training import (
+    fused_steps,
+    game,
+    gan,
+    gan_learner,
+    gan_previews,
+    objectives,
+    probe,
+)
 from stackgan_jax.training.learner import Learner
 
 EMBEDDING = {"synthetic_birds": 256}  # width of the captions' embeddings; elsewhere as published
@@ -18,6 +28,7 @@ PUBLISHED_EMBEDDING = 1024
 IMAGES = 1024
 CAPTIONS = 10  # for each image
 CLASSES = 150
+TOWER_SIZE = 32  # side of what an image tower reads
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +109,24 @@ def of_config(config: ConfigDict) -> Subject:
         )
     built = game.build(config, _priors(config))
     width = EMBEDDING.get(config.get("dataset"), PUBLISHED_EMBEDDING)
-    return Subject(config, built, width)
+    return Subject(config, _with_random_teachers(built, width), width)
+
+
+def _with_random_teachers(built: gan.Gan, width: int) -> gan.Gan:
+    """The game with a random image tower and a random probe, which cost as much as trained ones."""
+    tower = ImageTower(width)
+
+    def matcher(image: jax.Array, embedding: jax.Array, key: jax.Array) -> jax.Array:
+        seen = augment.disturb(key, image.astype(jnp.float32), TOWER_SIZE)
+        params = tower.init(jax.random.key(0), seen)
+        return objectives.matching(tower.apply(params, seen), embedding)
+
+    def likeness(seen: objectives.Seen, embedding: jax.Array) -> jax.Array:
+        shown = probe.moments(seen)
+        kernel = jax.random.normal(jax.random.key(0), (shown.shape[-1], width))
+        return objectives.cosine(shown @ kernel, embedding)
+
+    return dataclasses.replace(built, matcher=matcher, probe=likeness)
 
 
 def _priors(config: ConfigDict) -> list[ConfigDict]:

@@ -98,7 +98,8 @@ class JointReader(Reader):
 
     Attributes:
         scorer: the text encoder and the image tower.
-        trained_against: whether the generator was trained to please this very image tower.
+        trained_against: whether the generator was trained to please this very image tower, or a
+            probe on the network that it reads.
     """
 
     name: typing.ClassVar[str] = "joint"
@@ -112,7 +113,8 @@ class JointReader(Reader):
         Raises:
             UserError: as `scorer.load`.
         """
-        return cls(scorer.load(directory), trained_against=matches(directory))
+        loaded = scorer.load(directory)
+        return cls(loaded, trained_against=teaches(directory, loaded.network))
 
     @property
     def stamp(self) -> dict[str, str]:
@@ -135,7 +137,9 @@ class JointReader(Reader):
         """Warns of an image tower that the generator was trained against."""
         if not self.trained_against:
             return ""
-        return "the generator was trained against the image tower that gives this score"
+        if self.scorer.network == scorer.TRAINED:
+            return "the generator was trained against the image tower that gives this score"
+        return f"the generator was trained by a probe on {self.scorer.network}, as this score is"
 
     def read(self, images: np.ndarray) -> Features:
         """Reads pictures, uint8 `[n, s, s, 3]`; raises UserError for too small ones."""
@@ -176,15 +180,21 @@ class AttributeReader(Reader):
         return {f"attribute/{name}": values for name, values in read.items()}
 
 
-def matches(directory: Path) -> bool:
-    """Whether a run's generators, or one of them, were trained against its image tower."""
+def teaches(directory: Path, network: str) -> bool:
+    """Whether a run's generators, or one of them, were trained against its image tower.
+
+    Args:
+        directory: of the run.
+        network: that the image tower reads; a probe is on such a network, if it is pretrained.
+    """
     if not (directory / "config.json").is_file():  # an encoder's own folder
         return False
     config = configuration.read(directory / "config.json")
     if not configuration.is_stage(config):
         return False
     stages = (config, *prior_configs(config, directory))
-    return any(stage.training.matching_weight for stage in stages)
+    term = "matching_weight" if network == scorer.TRAINED else "probe_weight"
+    return any(stage.training[term] for stage in stages)
 
 
 def sha256(tree: Any) -> str:

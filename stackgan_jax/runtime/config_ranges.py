@@ -99,6 +99,7 @@ RANGES: Mapping[str, Range] = {
     "training.matching_weight": WEIGHT,
     "training.consistency_weight": WEIGHT,
     "training.diversity_weight": WEIGHT,
+    "training.probe_weight": WEIGHT,
     "training.epsilon_scale": Range(0, 100, whole=False),
     "training.generator_learning_rate": RATE,
     "training.discriminator_learning_rate": RATE,

@@ -14,6 +14,7 @@ LATER: dict[str, dict[str, Any]] = {
         "matching_weight": 0.0,
         "consistency_weight": 0.0,
         "diversity_weight": 0.0,
+        "probe_weight": 0.0,
         "beta1": 0.5,
         "beta2": 0.999,
         "ema_images": 0,

@@ -67,6 +67,7 @@ class Gan:
         rematerialise: keep only the results of convolutions and statistics, and compute activations
             again for the gradients. This takes less memory and more time.
         matcher: (image, embedding, key) → scalar, for the term "matching".
+        probe: (what the discriminator sees of images, embedding) → `[b]`, for the term "probe".
 
     Raises:
         ValueError: a name is unknown, a term lacks what it needs, or the sizes do not fit.
@@ -88,6 +89,7 @@ class Gan:
     flip: bool = True
     rematerialise: bool = False
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
+    probe: Callable[[objectives.Seen, jax.Array], jax.Array] | None = None
 
     def __post_init__(self) -> None:
         _require("mismatch rule", self.mismatch, MISMATCHES)
@@ -98,6 +100,11 @@ class Gan:
             _require("term", name, objectives.TERMS)
         if self.weights.get("consistency") and not self.priors:
             raise ValueError("consistency_weight needs an earlier stage's image; Stage I has none")
+        if self.weights.get("probe") and not hasattr(self.discriminator, "pretrained"):
+            raise ValueError(
+                "probe_weight needs a pretrained network in the discriminator; set "
+                "--config.training.probe_weight=0, or take the recipe modern."
+            )
         if self.size != self.discriminator.size:
             raise ValueError(
                 f"The generator draws {self.size} pixels, the discriminator takes "
@@ -135,7 +142,7 @@ class Gan:
             key_of = lambda i: jax.random.fold_in(prior_key, i) if i else prior_key
             priors = tuple(cascade.init(i, key_of(i), embedding_features) for i in range(last))
         image = jnp.zeros((2, self.size, self.size, 3))
-        seen = jax.eval_shape(self._see, image, d_key)  # The frozen part is not computed for it.
+        seen = jax.eval_shape(self.see, image, d_key)  # The frozen part is not computed for it.
         seen = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), seen)
         project, width = self.discriminator.project, self.generator.condition
         condition = jnp.zeros((2, embedding_features if project else width))
@@ -206,7 +213,7 @@ class Gan:
 
         def draw(params: Any) -> tuple[Drawn, Any]:
             output, stats = generate(params, *inputs)
-            drawn = Drawn(*output, seen=self._see(output[0], keys[0]))
+            drawn = Drawn(*output, seen=self.see(output[0], keys[0]))
             if "diversity" in self.weights:
                 embedding = objectives.drawn_again(batch.embedding)
                 other = self._with_other_noise(state, embedding, jax.random.fold_in(key, 2))
@@ -216,7 +223,7 @@ class Gan:
 
         drawn, pull_back, g_stats = jax.vjp(self._lean(draw), state.generator.params, has_aux=True)
         condition = batch.embedding if self.discriminator.project else drawn.mu
-        real = self._see(batch.image, keys[1])
+        real = self.see(batch.image, keys[1])
 
         # The discriminator's objective and its Adam step.
         objective = jax.grad(self._lean(self._discriminator_objective), has_aux=True)
@@ -236,7 +243,7 @@ class Gan:
         # The generator's objective, pulled back through the same draw, and its Adam step.
         objective = jax.grad(self._lean(self._generator_objective), has_aux=True)
         cotangents, (g_metrics, d_stats) = objective(
-            drawn, discriminator, batch, inputs[0], condition, key
+            drawn, discriminator, batch, inputs[0], condition, real, key
         )
         (g_gradient,) = pull_back(cotangents)
         generator = optimisation.descend(
@@ -266,7 +273,7 @@ class Gan:
         inputs, _ = self.cascade.inputs(state.priors, embedding, noise)
         return inputs
 
-    def _see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
+    def see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
         """What the discriminator is given of images: disturbed, then through its frozen part."""
         if self.augmentation:
             image = AUGMENTATIONS[self.augmentation](jax.random.fold_in(key, 0), image)
@@ -353,6 +360,7 @@ class Gan:
         batch: Batch,
         earlier: jax.Array,
         condition: jax.Array,
+        real: objectives.Seen,
         key: jax.Array | None,
     ) -> tuple[jax.Array, tuple[dict[str, jax.Array], Any]]:
         """The adversarial loss and the weighted terms; → scalar, (metrics, D's new statistics)."""
@@ -373,6 +381,11 @@ class Gan:
             other_image=drawn.other_image,
             real_image=batch.image,
         )
+        if "probe" in self.weights:
+            drawing = drawing._replace(
+                likeness=self.probe(drawn.seen, batch.embedding),
+                real_likeness=self.probe(real, batch.embedding),
+            )
         objective = metrics["g_loss"]
         for name, weight in self.weights.items():
             metrics[name] = objectives.TERMS[name](drawing)
@@ -410,8 +423,8 @@ class Gan:
         condition = batch.embedding if self.discriminator.project else mu
         net = state.discriminator
         apply = Threaded(self.discriminator, net.params, net.batch_stats)
-        real = apply(self._see(batch.image, keys[1]), method="encode")
-        logits, _ = self._pair_logits(apply, real, self._see(image, keys[0]), condition, batch)
+        real = apply(self.see(batch.image, keys[1]), method="encode")
+        logits, _ = self._pair_logits(apply, real, self.see(image, keys[0]), condition, batch)
         return dict(zip(("real", "wrong", "fake"), logits, strict=True))
 
     # Drawing.
@@ -442,7 +455,7 @@ class Drawn(NamedTuple):
         image: `[b, s, s, 3]` float32 in [-1, 1].
         mu: `[b, c]` float32, as in `objectives.Drawing`.
         log_sigma: `[b, c]` float32.
-        seen: see `Gan._see`.
+        seen: see `Gan.see`.
         other_image: as in `objectives.Drawing`.
     """
 

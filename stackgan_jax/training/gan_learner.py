@@ -15,7 +15,7 @@ from stackgan_jax.data import augment, input_pipeline, overview
 from stackgan_jax.runtime import configuration, mesh, paths
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
-from stackgan_jax.training import fused_steps, objectives
+from stackgan_jax.training import fused_steps, objectives, probe
 from stackgan_jax.training.game import adopt_priors, build
 from stackgan_jax.training.gan import Gan
 from stackgan_jax.training.gan_previews import measured_pairs, preview_captions, previewer
@@ -45,6 +45,9 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     overview.show(split, workdir)
     if not configuration.has_begun(workdir):
         encoder.require_read(split.some_captions(), overview.UNREAD)
+    if "probe" in game.weights:
+        fitted = probe.of_run(game, split, encoder, workdir)
+        game = dataclasses.replace(game, probe=fitted.likeness)
     if encoder.trainable:
         input_pipeline.warn_of_other_data(split, paths.folder(configuration.text_encoder(config)))
     captions = preview_captions(test)

