@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from stackgan_jax.data import augment
+from stackgan_jax.data.batches import CaptionEmbeddings
 from stackgan_jax.data.split import Split
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import files, mesh, numpy_files
@@ -79,11 +80,15 @@ def of_run(game: Gan, split: Split, encoder: Encoder, workdir: Path) -> Probe:
         workdir: of the run, which keeps the probe in `FILE`.
     """
     path = workdir / FILE
+    kept = _load(path)
+    if mesh.gather_rows(np.array([kept is not None]), jax.process_count()).all():
+        return kept
+    embedded = split.embed_captions(encoder)  # by all processes together
 
     def make() -> Probe:
         kept = _load(path)
         if kept is None:
-            kept = fit(game, split, encoder)
+            kept = fit(game, split, embedded)
             with files.replacing(path, several=True) as partial, partial.open("wb") as file:
                 np.savez(file, **kept._asdict())
         return kept
@@ -91,13 +96,18 @@ def of_run(game: Gan, split: Split, encoder: Encoder, workdir: Path) -> Probe:
     return mesh.process_0_first(make, f"fit {path}")
 
 
-def fit(game: Gan, split: Split, encoder: Encoder) -> Probe:
-    """Fits a probe to real pictures; arguments as of `of_run`."""
+def fit(game: Gan, split: Split, embedded: CaptionEmbeddings) -> Probe:
+    """Fits a probe to real pictures.
+
+    Args:
+        game: whose discriminator sees the pictures.
+        split: of training.
+        embedded: its captions.
+    """
     count = min(len(split), PICTURES)
     chosen = np.linspace(0, len(split) - 1, count).astype(int)
     print(f"Fitting the probe to {count:,} pictures …", flush=True)
     images = np.asarray(split.images[chosen])
-    embedded = split.embed_captions(encoder)
     starts, ends = embedded.offsets[chosen], embedded.offsets[chosen + 1]
     pairs = zip(starts, ends, strict=True)
     targets = np.stack([embedded.flat[start:end].mean(axis=0) for start, end in pairs])

@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+import several
 
 from stackgan_jax import sample, stages, text
 from stackgan_jax.data import registry
@@ -67,6 +68,19 @@ def test_both_stages_train_resume_bit_by_bit_and_draw(modern, tmp_path):
     assert drawn["stage2"].shape == (2, 128, 128, 3)
     rows = [json.loads(row) for row in (second / "metrics.jsonl").read_text().splitlines()]
     assert rows and all(np.isfinite(value) for row in rows for value in row.values())
+
+
+@pytest.mark.slow
+def test_two_processes_fit_the_probe_and_train_as_one_does(modern, tmp_path):
+    file, logs = several.config_file(modern(1, 2), tmp_path), []
+    for count, devices in ((1, 2), (2, 1)):
+        workdir = tmp_path / f"of_{count}"
+        statuses, outputs = several.Run(count, devices, file, workdir).ended()
+        assert statuses == [0] * count, outputs
+        assert ["Fitting the probe" in output for output in outputs] == [True, False][:count]
+        logs.append(several.log(workdir))
+    for alone, together in zip(*logs, strict=True):
+        assert together == pytest.approx(alone, rel=1e-3, abs=1e-3)
 
 
 def test_the_average_is_counted_in_images():
