@@ -114,17 +114,19 @@ def of_config(config: ConfigDict) -> Subject:
 
 def _with_random_teachers(built: gan.Gan, width: int) -> gan.Gan:
     """The game with a random image tower and a random probe, which cost as much as trained ones."""
-    tower = ImageTower(width)
+    # Constants of the step, as trained ones are.
+    constant = lambda shape: np.random.default_rng(0).standard_normal(shape, np.float32)
+    tower, picture = ImageTower(width), jnp.zeros((1, TOWER_SIZE, TOWER_SIZE, 3))
+    shapes = jax.eval_shape(tower.init, jax.random.key(0), picture)
+    params = jax.tree.map(lambda leaf: constant(leaf.shape), shapes)
 
     def matcher(image: jax.Array, embedding: jax.Array, key: jax.Array) -> jax.Array:
         seen = augment.disturb(key, image.astype(jnp.float32), TOWER_SIZE)
-        params = tower.init(jax.random.key(0), seen)
         return objectives.matching(tower.apply(params, seen), embedding)
 
     def likeness(seen: objectives.Seen, embedding: jax.Array) -> jax.Array:
         shown = probe.moments(seen)
-        kernel = jax.random.normal(jax.random.key(0), (shown.shape[-1], width))
-        return objectives.cosine(shown @ kernel, embedding)
+        return objectives.cosine(shown @ constant((shown.shape[-1], width)), embedding)
 
     return dataclasses.replace(built, matcher=matcher, probe=likeness)
 
