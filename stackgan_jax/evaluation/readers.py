@@ -114,7 +114,7 @@ class JointReader(Reader):
             UserError: as `scorer.load`.
         """
         loaded = scorer.load(directory)
-        return cls(loaded, trained_against=teaches(directory, loaded.network))
+        return cls(loaded, trained_against=trained_against(directory, loaded.network))
 
     @property
     def stamp(self) -> dict[str, str]:
@@ -139,7 +139,10 @@ class JointReader(Reader):
             return ""
         if self.scorer.network == scorer.TRAINED:
             return "the generator was trained against the image tower that gives this score"
-        return f"the generator was trained by a probe on {self.scorer.network}, as this score is"
+        return (
+            "the generator was trained by a probe on a pretrained network's features, and this "
+            "score reads such features"
+        )
 
     def read(self, images: np.ndarray) -> Features:
         """Reads pictures, uint8 `[n, s, s, 3]`; raises UserError for too small ones."""
@@ -180,12 +183,13 @@ class AttributeReader(Reader):
         return {f"attribute/{name}": values for name, values in read.items()}
 
 
-def teaches(directory: Path, network: str) -> bool:
+def trained_against(directory: Path, network: str) -> bool:
     """Whether a run's generators, or one of them, were trained against its image tower.
 
     Args:
         directory: of the run.
-        network: that the image tower reads; a probe is on such a network, if it is pretrained.
+        network: that the image tower reads; if it is pretrained, a probe counts as well, because
+            its features are of that kind.
     """
     if not (directory / "config.json").is_file():  # an encoder's own folder
         return False

@@ -7,7 +7,8 @@ import pytest
 
 from stackgan_jax.evaluation import cautions
 from stackgan_jax.evaluation.metrics import METRICS
-from stackgan_jax.evaluation.readers import JointReader
+from stackgan_jax.evaluation.readers import JointReader, trained_against
+from stackgan_jax.text.scorer import TRAINED
 
 
 @pytest.mark.parametrize(
@@ -33,3 +34,11 @@ def test_a_tower_that_the_generator_was_trained_against_is_named(runs, tmp_path)
     config["training"]["matching_weight"] = 10.0
     file.write_text(json.dumps(config))
     assert "trained against the image tower" in JointReader.of_run(tmp_path / "run").warning
+
+
+def test_a_probe_counts_for_a_tower_that_reads_a_pretrained_network(runs, tmp_path):
+    config = json.loads((runs / "stage1" / "config.json").read_text())
+    config["training"]["probe_weight"] = 10.0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert trained_against(tmp_path, "efficientnet_lite0")
+    assert not trained_against(tmp_path, TRAINED)
