@@ -16,7 +16,7 @@ from stackgan_jax.models.image_tower import FeatureTower, ImageTower
 from stackgan_jax.runtime import configuration, mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import retrieval, scorer
-from stackgan_jax.training import fused_steps, ridge_teacher
+from stackgan_jax.training import fused_steps, ridge, ridge_teacher
 from stackgan_jax.training.joint_embedding import JointEmbedding
 from stackgan_jax.training.learner import Learner
 
@@ -46,7 +46,7 @@ def create(config: ConfigDict, workdir: Path, devices: jax.sharding.Mesh) -> Lea
     joint = joint_embedding(config, encoder)
     _require_streamable(config)
     known, test_features = (features(config, each) for each in (split, test))
-    statistics = None if known is None else standardising(known)
+    statistics = None if known is None else ridge.standardising(known)
     places = None
     if joint.teacher and not encoder.trainable:
         raise UserError(
@@ -145,16 +145,6 @@ def features(config: ConfigDict, split: Split) -> np.ndarray | None:
     if network == image_features.FILE:
         return image_features.of_file(config.image.features_file, split)
     return image_features.of_split(split, network, config.joint.image_size)
-
-
-def standardising(features: np.ndarray) -> dict[str, np.ndarray]:
-    """The shift and the scale by which features `[n, views, d]` have mean 0 and deviation 1.
-
-    A number that is the same for all pictures has no deviation to divide by, and stays as it is.
-    """
-    flat = np.asarray(features, np.float32).reshape(-1, features.shape[-1])
-    deviation = flat.std(axis=0)
-    return {"shift": flat.mean(axis=0), "scale": 1 / np.where(deviation > 1e-3, deviation, 1)}
 
 
 def _save(

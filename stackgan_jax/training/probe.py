@@ -20,6 +20,7 @@ from stackgan_jax.data.split import Split
 from stackgan_jax.models import convolution
 from stackgan_jax.runtime import files, mesh, numpy_files
 from stackgan_jax.text import Encoder
+from stackgan_jax.training import ridge
 from stackgan_jax.training.gan import Gan
 from stackgan_jax.training.objectives import Seen, cosine
 
@@ -118,14 +119,11 @@ def fit(game: Gan, split: Split, embedded: CaptionEmbeddings) -> Probe:
 
 
 def regression(features: np.ndarray, targets: np.ndarray) -> Probe:
-    """Ridge regression: features `[n, d]`, targets `[n, t]` → the probe."""
-    x, y = np.asarray(features, np.float64), np.asarray(targets, np.float64)
-    shift, deviation, middle = x.mean(axis=0), x.std(axis=0), y.mean(axis=0)
-    scale = 1 / np.where(deviation > 1e-3, deviation, 1)
-    x = (x - shift) * scale
-    penalty = STRENGTH * len(x) * np.eye(x.shape[1])
-    kernel = np.linalg.solve(x.T @ x + penalty, x.T @ (y - middle))
-    return Probe(*map(np.float32, (shift, scale, kernel, middle)))
+    """The probe of features `[n, d]` and targets `[n, t]`."""
+    standard, middle = ridge.standardising(features), targets.mean(axis=0)
+    x = (np.asarray(features, np.float64) - standard["shift"]) * standard["scale"]
+    kernel = ridge.regression(x, np.asarray(targets, np.float64) - middle, STRENGTH)
+    return Probe(**standard, kernel=np.float32(kernel), middle=np.float32(middle))
 
 
 def _reader(game: Gan) -> Callable[[np.ndarray, jax.Array], np.ndarray]:

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stackgan_jax.training import ridge
+
 STRENGTH = 4.0  # λ, for each picture; of features with mean 0 and deviation 1.
 LEAST = 3  # Captions that a word must occur in.
 MOST = 2000  # Words, the most frequent ones.
@@ -46,8 +48,7 @@ def teacher(features: np.ndarray, captions: Sequence[Sequence[str]], width: int)
     views = features.shape[1]
     x = np.asarray(features, np.float64).reshape(-1, features.shape[-1])
     targets = np.repeat(of_picture - mean, views, axis=0)
-    penalty = STRENGTH * len(x) * np.eye(x.shape[1])
-    weights = np.linalg.solve(x.T @ x + penalty, x.T @ targets)
+    weights = ridge.regression(x, targets, STRENGTH)
     predicted = x @ weights
     _, directions = np.linalg.eigh(predicted.T @ predicted)
     directions = directions[:, ::-1][:, :width]

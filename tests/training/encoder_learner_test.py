@@ -12,7 +12,7 @@ from stackgan_jax import text
 from stackgan_jax.data import image_features, input_pipeline
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text import scorer
-from stackgan_jax.training import encoder_learner, gan_learner, ridge_teacher
+from stackgan_jax.training import encoder_learner, gan_learner, ridge, ridge_teacher
 from stackgan_jax.training.checkpoint import Checkpoints
 from stackgan_jax.training.loop import train
 
@@ -57,7 +57,7 @@ def test_features_from_a_file_train_and_resume_bit_by_bit(config_of_file, tmp_pa
     pair = scorer.load(tmp_path / "whole")
     split = input_pipeline.load(config_of_file.data, "train", 19)
     features = image_features.of_file(config_of_file.image.features_file, split)
-    fitted = encoder_learner.standardising(features)
+    fitted = ridge.standardising(features)
     np.testing.assert_array_equal(pair.params["shift"], fitted["shift"])
     assert np.linalg.norm(pair.embed_features(features), axis=1) == pytest.approx(4, rel=1e-3)
     with pytest.raises(UserError, match="trained on features from a file, so it can't score other"):
@@ -98,7 +98,7 @@ def test_a_ridge_teacher_fixes_the_image_layer(config_of_file, tmp_path):
     train(config_of_file, tmp_path / "run", encoder_learner.create)
     split = input_pipeline.load(config_of_file.data, "train", 19)
     features = image_features.of_file(config_of_file.image.features_file, split)
-    fitted = encoder_learner.standardising(features)
+    fitted = ridge.standardising(features)
     standard = (features - fitted["shift"]) * fitted["scale"]
     taught = ridge_teacher.teacher(standard, split.captions, 16)
     kept = trained_params(tmp_path / "run")["image"]["projection"]["kernel"]
