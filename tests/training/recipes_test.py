@@ -30,7 +30,7 @@ def modern(data_dir, runs):
         config.eval.every, config.keep.best = 0, ""
         if number == 1:
             config.generator.size = 32
-            config.training.probe_weight = 10.0
+            config.training.update(probe_weight=10.0, diversity_weight=1.0)
         config.update(
             batch_size=8, steps=steps, text_encoder=str(runs / "text_encoder"), **PLAIN, **changes
         )
