@@ -14,8 +14,8 @@ FROM python:3.12-slim
 ARG DEVICE=cpu
 COPY --from=build /wheel /wheel
 RUN case "$DEVICE" in \
-      cpu) extra= ;; \
-      cuda) extra='[gpu]' ;; \
+      cpu) extra='[gcs]' ;; \
+      cuda) extra='[gcs,gpu]' ;; \
       tpu) extra='[tpu]' ;; \
       *) echo "DEVICE is '$DEVICE'; choose cpu, cuda or tpu." >&2; exit 1 ;; \
     esac \

@@ -17,19 +17,25 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(IMPORTED)
 
 
-def command(*arguments, module="main", cwd=".") -> subprocess.CompletedProcess:
-    """What `python -m stackgan_jax.<module> <arguments>` does in the folder `cwd`."""
+def command(*arguments, module="main", cwd=".", environment=None) -> subprocess.CompletedProcess:
+    """What `python -m stackgan_jax.<module> <arguments>` does in the folder `cwd`.
+
+    `environment` holds further variables.
+    """
     arguments = [f"stackgan_jax.{module}", *map(str, arguments)]
     with tempfile.TemporaryDirectory() as folder:
         streams = [Path(folder, name) for name in ("stdout", "stderr")]
-        process = PROCESSES.Process(target=_run, args=(arguments, os.path.abspath(cwd), streams))
+        process = PROCESSES.Process(
+            target=_run, args=(arguments, os.path.abspath(cwd), streams, environment)
+        )
         process.start()
         process.join()
         printed = [stream.read_text() for stream in streams]
     return subprocess.CompletedProcess(arguments, process.exitcode, *printed)
 
 
-def _run(arguments, folder, streams):
+def _run(arguments, folder, streams, environment):
+    os.environ.update(environment or {})
     for number, stream in enumerate([os.devnull, *streams]):
         opened = os.open(stream, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT)
         os.dup2(opened, number)

@@ -49,16 +49,18 @@ def test_the_image_is_built_from_what_the_wheel_needs_and_nothing_else_is_sent()
     assert {line[2:] for line in ignored if line.startswith("!/")} == copied
 
 
-@pytest.mark.parametrize(("device", "extra"), [("cpu", ""), ("cuda", "gpu"), ("tpu", "tpu")])
-def test_each_device_gets_its_extra(device, extra, tmp_path):
+@pytest.mark.parametrize(
+    ("device", "extras"), [("cpu", "gcs"), ("cuda", "gcs,gpu"), ("tpu", "tpu")]
+)
+def test_each_device_gets_its_extras(device, extras, tmp_path):
     stubs = Stubs(tmp_path)
     stubs.add("pip")
     (install,) = (each for each in instructions("RUN") if "pip install" in each)
     done = stubs.run("sh", "-c", install, DEVICE=device)
     assert done.returncode == 0, done.stderr
     (call,) = stubs.calls()
-    assert shlex.split(call)[-1] == "/wheel/*.whl" + (f"[{extra}]" if extra else "")
-    assert not extra or extra in setup()["options.extras_require"]
+    assert shlex.split(call)[-1] == f"/wheel/*.whl[{extras}]"
+    assert set(extras.split(",")) <= set(setup()["options.extras_require"])
 
 
 def test_another_device_is_refused_in_one_sentence(tmp_path):

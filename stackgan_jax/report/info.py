@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from stackgan_jax.evaluation import records
 from stackgan_jax.evaluation.stamps import number, title
-from stackgan_jax.runtime import configuration, run_files
+from stackgan_jax.runtime import configuration, paths, run_files
 from stackgan_jax.training import metrics_log
 from stackgan_jax.training.checkpoint import Checkpoints
 
@@ -53,8 +53,9 @@ def _lines(folder: Path, config: ConfigDict) -> Iterator[str]:
 def _trained(folder: Path, config: ConfigDict, steps: list[int]) -> dict[str, str]:
     """What is known once a checkpoint was saved."""
     log = metrics_log.read(folder / metrics_log.FILE)
-    saved = (folder / "checkpoints" / str(steps[-1])).stat()
-    ended = datetime.datetime.fromtimestamp(_modified(saved), datetime.UTC)
+    # The time of the files: folders on gs:// have none.
+    written = map(_modified, paths.files(folder / "checkpoints" / str(steps[-1])))
+    ended = datetime.datetime.fromtimestamp(max(written, default=0), datetime.UTC)
     seconds = datetime.timedelta(seconds=round(log[-1]["seconds"])) if log else "?"
     kept = ", ".join(f"{step:,}" for step in steps)
     checkpoints = Checkpoints(folder / "checkpoints", **config.get("keep", {}), read_only=True)
@@ -68,8 +69,9 @@ def _trained(folder: Path, config: ConfigDict, steps: list[int]) -> dict[str, st
     }
 
 
-def _modified(stat: Any) -> float:
+def _modified(file: Any) -> float:
     """When a file was written; gs:// names it otherwise."""
+    stat = file.stat()
     return stat.st_mtime if hasattr(stat, "st_mtime") else stat.mtime
 
 
@@ -103,13 +105,7 @@ def _parameters(path: Path) -> str:
 
 def _size(folder: Path) -> str:
     """The size of all files in a folder."""
-    total = sum(_length(file) for file in folder.rglob("*") if file.is_file())
-    return f"{total / 1e6:,.1f} MB on disk"
-
-
-def _length(file: Any) -> int:
-    stat = file.stat()
-    return stat.st_size if hasattr(stat, "st_size") else stat.length
+    return f"{sum(paths.size(file) for file in paths.files(folder)) / 1e6:,.1f} MB"
 
 
 def _scores(folder: Path) -> Iterator[str]:

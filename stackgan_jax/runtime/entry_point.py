@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from absl import flags, logging
 
-from stackgan_jax.runtime import command_line, configuration, disk
+from stackgan_jax.runtime import buckets, command_line, configuration, disk
 from stackgan_jax.runtime.errors import Stopped, UserError
 
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
@@ -72,9 +72,9 @@ def run(program: Callable[[], None]) -> None:
     Log messages below warnings are hidden, unless --verbosity is given.
 
     Raises:
-        SystemExit: with status 1 after a UserError or on a full disk, 130 after Ctrl-C, 141 when
-            nobody reads the output any more, and 128 plus the signal's number after a signal at
-            which training was saved and stopped.
+        SystemExit: with status 1 after a UserError, on a full disk or if gs:// can't be used, 130
+            after Ctrl-C, 141 when nobody reads the output any more, and 128 plus the signal's
+            number after a signal at which training was saved and stopped.
     """
     if not flags.FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)  # Orbax logs every part of every save at INFO.
@@ -100,7 +100,10 @@ def run(program: Callable[[], None]) -> None:
         print(stopped, flush=True)
         sys.exit(stopped.exit_status)
     except Exception as error:
-        if not disk.is_full(error):
+        if disk.is_full(error):
+            print_error(UserError(disk.sentence(error)))
+        elif buckets.is_of_bucket(error):
+            print_error(UserError(buckets.sentence(error)))
+        else:
             raise
-        print_error(UserError(disk.sentence(error)))
         sys.exit(1)

@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from stackgan_jax.runtime import files
+from stackgan_jax.runtime import buckets, files
 from stackgan_jax.runtime.errors import UserError
 
 LOCK = ".training"
@@ -44,7 +44,7 @@ def hold(folder: Any) -> Iterator[None]:
         _refuse_holder(folder)
         ended = threading.Event()
         beats = _beats()
-        with contextlib.suppress(OSError):  # It informs others; the folder itself may still do.
+        with _tolerated():  # It informs others; the folder itself may still do.
             _write(folder, next(beats))
         writer = threading.Thread(target=_keep, args=(folder, beats, ended), daemon=True)
         writer.start()
@@ -55,7 +55,7 @@ def hold(folder: Any) -> Iterator[None]:
             _held.discard(str(folder))
             ended.set()
             writer.join()
-            with contextlib.suppress(OSError):
+            with _tolerated():
                 (folder / FILE).unlink(missing_ok=True)
 
 
@@ -143,8 +143,18 @@ def _beats() -> Iterator[dict[str, Any]]:
 
 def _keep(folder: Any, beats: Iterator[dict[str, Any]], ended: threading.Event) -> None:
     while not ended.wait(BEAT):
-        with contextlib.suppress(OSError):  # A full disk: the next may succeed.
+        with _tolerated():  # A full disk: the next may succeed.
             _write(folder, next(beats))
+
+
+@contextlib.contextmanager
+def _tolerated() -> Iterator[None]:
+    """Lets errors of files pass, on disks and on gs://."""
+    try:
+        yield
+    except Exception as error:
+        if not buckets.is_of_files(error):
+            raise
 
 
 def _write(folder: Any, lease: dict[str, Any]) -> None:
@@ -156,8 +166,10 @@ def _read(folder: Any) -> dict[str, Any] | None:
     try:
         lease = json.loads((folder / FILE).read_text(encoding="utf-8"))
         complete = {"host", "pid", "where", "started", "since", "seen"} <= lease.keys()
-    except (OSError, ValueError, AttributeError):
-        return None
+    except Exception as error:
+        if buckets.is_of_files(error) or isinstance(error, ValueError | AttributeError):
+            return None
+        raise
     return lease if complete else None
 
 

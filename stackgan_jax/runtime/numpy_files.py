@@ -49,7 +49,8 @@ def read_npz(
     ):
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is an .npy file with the ending .npz")
-        size = file.seek(0, io.SEEK_END)
+        file.seek(0, io.SEEK_END)  # which returns no place on gs://
+        size = file.tell()
         names = list(choose(archive.files))
         for name in names:
             _require_plausible(archive.zip, name, size)

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,21 @@ def require_local(path: str | os.PathLike, what: str) -> None:
             f"{what} is {os.fspath(path)}, but has to be on a local disk; copy it there first "
             "(gcloud storage cp --recursive), or omit the option."
         )
+
+
+def files(folder: Any) -> Iterator[Any]:
+    """Every file below a folder, in order; a `Path`, or an `epath.Path`, whose `glob` can't."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield from files(path)
+        else:
+            yield path
+
+
+def size(file: Any) -> int:
+    """The size of a file in bytes; gs:// names it otherwise."""
+    stat = file.stat()
+    return stat.st_size if hasattr(stat, "st_size") else stat.length
 
 
 def output_file(path: str | os.PathLike, option: str, default: str) -> Path:

@@ -1,12 +1,14 @@
 """The small JSON files of a run, whose copies its checkpoints' seals carry."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from stackgan_jax.runtime import seals
 from stackgan_jax.runtime.errors import UserError
 
 CONFIG = "config.json"
+COMMITTED = "commit_success.txt"  # of a complete checkpoint on gs://
 PARAMETERS = "parameters.txt"  # a table of each network's parameters
 
 
@@ -54,4 +56,8 @@ def saved_steps(directory: Any) -> list[int]:
     """The steps with complete checkpoints in a folder, oldest first, without opening them."""
     if not directory.is_dir():
         return []
-    return sorted(int(path.name) for path in directory.iterdir() if path.name.isdigit())
+    steps = (path for path in directory.iterdir() if path.name.isdigit())
+    # A folder on gs:// can't be renamed when it is complete; Orbax writes a last file instead.
+    return sorted(
+        int(step.name) for step in steps if isinstance(step, Path) or (step / COMMITTED).exists()
+    )

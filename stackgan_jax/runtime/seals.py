@@ -7,11 +7,11 @@ version has no seal; it counts as sound.
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from stackgan_jax.runtime import files
+from stackgan_jax.runtime import files, paths
 
 NAME = "seal.json"
 _BLOCK = 1 << 20  # Bytes that are read at once.
@@ -85,17 +85,10 @@ def _own_digest(content: Mapping[str, Any]) -> str:
 
 def _digests(folder: Any) -> dict[str, str]:
     """Name → digest of every file below a folder, but of the seal."""
-    found = {name: path for name, path in _files(folder, "") if name != NAME}
+    length = len(f"{folder}/")
+    found = {str(path)[length:]: path for path in paths.files(folder) if path != folder / NAME}
     with ThreadPoolExecutor() as pool:
         return dict(zip(found, pool.map(_digest, found.values()), strict=True))
-
-
-def _files(folder: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield from _files(path, f"{prefix}{path.name}/")
-        else:
-            yield prefix + path.name, path
 
 
 def _digest(path: Any) -> str:

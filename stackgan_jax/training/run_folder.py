@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax.runtime import configuration, lease, mesh, processes, run_files
+from stackgan_jax.runtime import buckets, configuration, lease, mesh, processes, run_files
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -16,11 +16,12 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
     """Makes `workdir` the run of `config`, as `claim` does, and holds its lease.
 
     Raises:
-        UserError: another program trains there, or as `claim`.
+        UserError: another program trains there, a package for gs:// is missing, or as `claim`.
     """
     with contextlib.ExitStack() as held:
         problem = ""
         try:
+            buckets.require_library(workdir)
             with _writable(workdir):
                 workdir.mkdir(parents=True, exist_ok=True)
             if jax.process_index() == 0:  # It stands for all processes of the run.

@@ -12,7 +12,7 @@ from stackgan_jax.runtime.errors import UserError
 
 def test_a_stage_is_described_by_its_files(runs):
     text = info.describe(runs / "stage2")
-    for part in ("a run of stage2", "synthetic_birds", "4 of 4", "drawn from 4", "MB on disk"):
+    for part in ("a run of stage2", "synthetic_birds", "4 of 4", "drawn from 4", " MB"):
         assert part in text
     assert "generator " in text and "discriminator " in text and "trained" in text
     assert text.count("\n") < 24

@@ -8,7 +8,7 @@ import numpy as np
 
 from stackgan_jax.data.shards import shard
 from stackgan_jax.data.shards.reader import Rows, ShardReader
-from stackgan_jax.runtime import files, mesh
+from stackgan_jax.runtime import buckets, files, mesh
 from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.runtime.progress import Progress
 
@@ -43,7 +43,7 @@ class Embeddings:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._compute(own)
             except Exception as error:
-                if not shard.is_of_files(error):
+                if not buckets.is_of_files(error):
                     raise
                 raise UserError(
                     f"The embeddings can't be written to {self._folder}: {reason(error)}; free "

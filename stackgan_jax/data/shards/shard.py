@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from stackgan_jax.runtime import buckets, paths
 from stackgan_jax.runtime.errors import UserError
 
 RECORDS, NUMBERS, TEXTS = ".tfrecord", ".npz", ".json"
@@ -93,14 +94,9 @@ def entry(folder: Any, name: str) -> Entry | None:
             texts=digest_of(content),
         )
     except Exception as error:  # the several kinds that several file systems raise
-        if _is_missing(error) or isinstance(error, ValueError | KeyError | TypeError):
+        if buckets.is_missing(error) or isinstance(error, ValueError | KeyError | TypeError):
             return None
         raise
-
-
-def is_of_files(error: Exception) -> bool:
-    """Whether an error is one of reading or writing files, by the system or by TensorFlow."""
-    return isinstance(error, OSError) or "tensorflow" in type(error).__module__
 
 
 def problem(folder: Any, shard: Entry) -> str:
@@ -111,10 +107,9 @@ def problem(folder: Any, shard: Entry) -> str:
 def problem_of(file: Any, size: int) -> str:
     """Why a file does not have a size in bytes, as part of a sentence; "" if it does."""
     try:
-        status = file.stat()
+        there = paths.size(file)
     except Exception as error:
         return _why(error)
-    there = status.length if hasattr(status, "length") else status.st_size  # epath's, or os's
     return f"has {there:,} bytes instead of {size:,}" if there != size else ""
 
 
@@ -212,11 +207,7 @@ def record_digest(record: bytes | memoryview) -> bytes:
     return hashlib.blake2b(record, digest_size=8).digest()
 
 
-def _is_missing(error: Exception) -> bool:
-    return isinstance(error, FileNotFoundError) or type(error).__name__ == "NotFoundError"
-
-
 def _why(error: Exception) -> str:
-    if _is_missing(error):
+    if buckets.is_missing(error):
         return "is missing"
     return f"can't be read ({getattr(error, 'strerror', None) or error})"

@@ -20,7 +20,7 @@ from stackgan_jax.data import preparation, registry
 from stackgan_jax.data.records import Location, Record, Source
 from stackgan_jax.data.shards import index, shard, shard_writer
 from stackgan_jax.data.split_writer import FACTS, LEFT_OUT, identity
-from stackgan_jax.runtime import files
+from stackgan_jax.runtime import buckets, files
 from stackgan_jax.runtime.errors import UserError, reason
 from stackgan_jax.runtime.locking import locked
 from stackgan_jax.runtime.progress import Progress
@@ -91,7 +91,7 @@ def prepare(data: ConfigDict, split: str, load_size: int) -> None:
     except UserError:
         raise
     except Exception as error:
-        if not shard.is_of_files(error):
+        if not buckets.is_of_files(error):
             raise
         raise UserError(
             f"Cannot write the data set to {directory}: {reason(error)}; free space or choose "
