@@ -21,6 +21,7 @@ from stackgan_jax.evaluation import (
 from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.folders import Folder
+from stackgan_jax.evaluation.pretrained_reader import PretrainedReader
 from stackgan_jax.evaluation.real_features import real_features
 from stackgan_jax.evaluation.records import Record
 from stackgan_jax.runtime import configuration, lease, paths
@@ -235,10 +236,12 @@ def _networks_of_folders(
         chosen.append(readers.InceptionReader.of(protocol))
     if workdir is not None:
         chosen.append(readers.JointReader.of_run(workdir))
+    if protocol.pretrained:
+        chosen.append(PretrainedReader(protocol.pretrained))
     if not chosen:
         raise UserError(
-            f"{inception_weights.HOW_TO_GET}; or give --workdir, a run whose image encoder reads "
-            "the pictures."
+            f"{inception_weights.HOW_TO_GET}; or set --config.eval.pretrained=lite2; or give "
+            "--workdir, a run whose image encoder reads the pictures."
         )
     return chosen
 

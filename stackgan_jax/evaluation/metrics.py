@@ -4,6 +4,8 @@ The formulas are in `feature_scores` and `caption_matching`; `measuring` applies
 metric: `registry`.
 """
 
+import numpy as np
+
 from stackgan_jax.evaluation import cautions, feature_scores, measuring
 from stackgan_jax.evaluation.evidence import Evidence
 from stackgan_jax.evaluation.inception import inception_features
@@ -174,6 +176,35 @@ def independent_precision(evidence: Evidence) -> Measurement:
 def independent_recall(evidence: Evidence) -> Measurement:
     """`recall` by the independent scorer's features."""
     return measuring.neighbourhoods(evidence, "independent", _INDEPENDENT, of_real=True, floor=True)
+
+
+@metric("pretrained_kid", title="Pretrained KID", better="lower", reads="pretrained")
+def pretrained_kid(evidence: Evidence) -> Measurement:
+    """KID of a pretrained network's features, which know shapes."""
+    made, real = evidence.generated["pooled"], evidence.real["pooled"]
+    value, spread, splits = measuring.kernel_distance(evidence, made, real)
+    floor, _, _ = measuring.kernel_distance(evidence, *measuring.halves(real))
+    return Measurement(
+        value,
+        "unbiased squared MMD, kernel (x·y/d + 1)³; real: one half against the other",
+        "pretrained network, pooled",
+        splits=splits,
+        spread=spread,
+        real=floor,
+    )
+
+
+@metric("recognised", title="Recognised", better="higher", reads="pretrained", percent=True)
+def recognised(evidence: Evidence) -> Measurement:
+    """The share of pictures that a pretrained network takes for what it takes real ones for."""
+    half, other = measuring.halves(evidence.real["class"])
+    share = lambda classes: float(np.isin(classes, half).mean())
+    return Measurement(
+        share(evidence.generated["class"]),
+        "share whose most likely class one half of the real pictures has; real: of the other half",
+        "pretrained network, most likely class of ImageNet",
+        real=share(other),
+    )
 
 
 @metric(

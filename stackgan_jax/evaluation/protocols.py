@@ -6,6 +6,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from stackgan_jax.evaluation.inception import DTYPES, RESIZES
+from stackgan_jax.models.efficientnet import NETWORKS
 from stackgan_jax.runtime import config_ranges
 from stackgan_jax.runtime.errors import UserError
 
@@ -34,6 +35,7 @@ class Protocol:
         batch_size: pictures that Inception reads at once.
         attributes: whether to look for the attributes in captions, where the data have them.
         independent: whether to score by the independent scorer.
+        pretrained: the pretrained network that scores, lite0, lite1 or lite2; "" for none.
         sentences: how many sentences are drawn several times, for the spread, at most.
         repeats: how many times.
     """
@@ -55,6 +57,7 @@ class Protocol:
     batch_size: int = 32
     attributes: bool = True
     independent: bool = True
+    pretrained: str = ""
     sentences: int = 64
     repeats: int = 4
 
@@ -71,7 +74,7 @@ PROTOCOLS = {
 # Fields of `config.eval` that replace those of a preset, unless they are "" or 0.
 _REPLACED = ("images", "resize", "truncation")
 # Fields of `config.eval` that a protocol always takes; changes to these appear in its name.
-_NAMED = ("dtype", "seed", "attributes", "independent")
+_NAMED = ("dtype", "seed", "attributes", "independent", "pretrained")
 _TAKEN = (*_NAMED, "inception", "batch_size")
 
 
@@ -93,7 +96,12 @@ def resolve(settings: ConfigDict) -> Protocol:
 
 
 def _check(settings: ConfigDict) -> None:
-    choices = {"protocol": PROTOCOLS, "resize": ("", *RESIZES), "dtype": DTYPES}
+    choices = {
+        "protocol": PROTOCOLS,
+        "resize": ("", *RESIZES),
+        "dtype": DTYPES,
+        "pretrained": ("", *NETWORKS),
+    }
     for name, known in choices.items():
         if settings[name] not in known:
             raise UserError(

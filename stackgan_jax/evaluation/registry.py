@@ -24,6 +24,7 @@ READS = {
     "inception": 'FID\'s Inception-v3: "2048" and "logits_unbiased"',
     "joint": 'the image encoder of the run\'s joint embedding: "joint"',
     "independent": 'the scorer that no generator is trained against: "independent"',
+    "pretrained": 'a pretrained image network: "pooled" features, and "class" by ImageNet',
     "attributes": 'the judge of synthetic birds: "attribute/<name>"',
     "detail": 'no network: "detail" and "gradients", energies of each picture',
     "thumbnails": 'no network: "thumbnail", of the pictures that `Evidence.groups` puts together',

@@ -14,6 +14,7 @@ from stackgan_jax.evaluation import inception_weights, spread_scores
 from stackgan_jax.evaluation.detail import DetailReader
 from stackgan_jax.evaluation.evidence import Captions
 from stackgan_jax.evaluation.independent_scorer import IndependentReader, trained
+from stackgan_jax.evaluation.pretrained_reader import PretrainedReader
 from stackgan_jax.evaluation.protocols import Protocol
 from stackgan_jax.evaluation.readers import AttributeReader, InceptionReader, JointReader, Reader
 from stackgan_jax.evaluation.runs import Evaluation
@@ -47,6 +48,11 @@ def prepare(
             readers.append(IndependentReader(trained(load, encoder, size, flip, train)))
         except UserError as error:
             left_out["independent_kid"] = error
+    if protocol.pretrained:
+        try:
+            readers.append(PretrainedReader.of_run(protocol.pretrained, config, directory))
+        except UserError as error:
+            left_out["pretrained_kid"] = error
     if protocol.attributes and test.attributes:
         # Imported here: only synthetic birds have attributes.
         from stackgan_jax.evaluation import attribute_accuracy

@@ -111,6 +111,7 @@ def evaluation() -> ConfigDict:
             "seed": 0,  # of the choice of captions and of the noise
             "attributes": True,  # read the attributes that captions name, if the data set has them
             "independent": True,  # a scorer that no generator knows; the first use trains it
+            "pretrained": "",  # lite0, lite1 or lite2: an ImageNet network that scores as well
         }
     )
 

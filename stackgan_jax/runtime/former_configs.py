@@ -33,6 +33,7 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
         config.setdefault("loggers", "tensorboard")
     if "eval" in config:
         config["eval"].setdefault("independent", False)  # Its scorer would have to be trained.
+        config["eval"].setdefault("pretrained", "")
     data = config.get("data", {})
     if "name" in data:
         data["name"] = DATA_SETS.get(data["name"], data["name"])

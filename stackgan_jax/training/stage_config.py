@@ -158,6 +158,8 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
     if first:  # a later stage's pictures take long to draw
         config.eval.update(every=max(1000, config.save_every), images=500)
         config.keep.best = "independent_kid"
+    if config.dataset != "synthetic_birds":  # ImageNet's network has seen no drawn birds.
+        config.eval.pretrained = "lite2"
 
 
 def modern_for_data_set(config: ConfigDict) -> None:
