@@ -79,6 +79,30 @@ def kernel_distance(
     return *distance, f"mean over {protocol.kid_subsets} subsets of {size:,}"
 
 
+def kernel_distance_and_floor(
+    evidence: Evidence, layer: str, kernel: str, features: str
+) -> Measurement:
+    """KID by a layer, with that of one half of the real pictures against the other.
+
+    Args:
+        evidence: the features of both kinds of pictures.
+        layer: of the features.
+        kernel: how the layer makes KID's kernel, for the stamp.
+        features: their description for the stamp.
+    """
+    made, real = evidence.generated[layer], evidence.real[layer]
+    value, spread, splits = kernel_distance(evidence, made, real)
+    floor, _, _ = kernel_distance(evidence, *halves(real))
+    return Measurement(
+        value,
+        f"unbiased squared MMD, kernel {kernel}; real: one half against the other",
+        features,
+        splits=splits,
+        spread=spread,
+        real=floor,
+    )
+
+
 def halves(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Two random halves of the real pictures: what is the difference of real pictures?"""
     order = np.random.default_rng(METRICS_SEED).permutation(len(features))

@@ -125,17 +125,8 @@ def image_to_caption(evidence: Evidence) -> Measurement:
 @metric("independent_kid", title="Independent KID", better="lower", reads="independent")
 def independent_kid(evidence: Evidence) -> Measurement:
     """KID of features that no generator was trained against and that never saw ImageNet."""
-    made, real = evidence.generated["independent"], evidence.real["independent"]
-    halves = measuring.halves(real)
-    value, spread, splits = measuring.kernel_distance(evidence, made, real)
-    floor, _, _ = measuring.kernel_distance(evidence, *halves)
-    return Measurement(
-        value,
-        "unbiased squared MMD, kernel (cosine + 1)³; real: one half against the other",
-        _INDEPENDENT,
-        splits=splits,
-        spread=spread,
-        real=floor,
+    return measuring.kernel_distance_and_floor(
+        evidence, "independent", "(cosine + 1)³", _INDEPENDENT
     )
 
 
@@ -181,16 +172,8 @@ def independent_recall(evidence: Evidence) -> Measurement:
 @metric("pretrained_kid", title="Pretrained KID", better="lower", reads="pretrained")
 def pretrained_kid(evidence: Evidence) -> Measurement:
     """KID of a pretrained network's features, which know shapes."""
-    made, real = evidence.generated["pooled"], evidence.real["pooled"]
-    value, spread, splits = measuring.kernel_distance(evidence, made, real)
-    floor, _, _ = measuring.kernel_distance(evidence, *measuring.halves(real))
-    return Measurement(
-        value,
-        "unbiased squared MMD, kernel (x·y/d + 1)³; real: one half against the other",
-        "pretrained network, pooled",
-        splits=splits,
-        spread=spread,
-        real=floor,
+    return measuring.kernel_distance_and_floor(
+        evidence, "pooled", "(x·y/d + 1)³", "pretrained network, pooled"
     )
 
 
@@ -198,6 +181,8 @@ def pretrained_kid(evidence: Evidence) -> Measurement:
 def recognised(evidence: Evidence) -> Measurement:
     """The share of pictures that a pretrained network takes for what it takes real ones for."""
     half, other = measuring.halves(evidence.real["class"])
+    if not len(other):
+        raise UserError("Recognised takes at least 2 real pictures; give more.")
     share = lambda classes: float(np.isin(classes, half).mean())
     return Measurement(
         share(evidence.generated["class"]),

@@ -7,6 +7,7 @@ import importlib.util
 import re
 from typing import Any
 
+from stackgan_jax.runtime import paths
 from stackgan_jax.runtime.errors import UserError, reason
 
 _PLACE = re.compile(r"gs://[^\s'\",;]+")
@@ -15,7 +16,7 @@ _GOOGLE = ("google.api_core", "google.auth", "google.cloud")
 
 def require_library(folder: Any) -> None:
     """Raises UserError if checkpoints in a folder on gs:// need a package that is not installed."""
-    if not str(folder).startswith("gs://"):
+    if not str(folder).startswith(paths.REMOTE):
         return
     try:
         found = importlib.util.find_spec("google.cloud.storage")

@@ -47,6 +47,12 @@ def test_recognised_is_the_share_of_classes_that_half_of_the_real_pictures_have(
     assert found.value == 0 and found.real == 0  # no two real pictures have one class
 
 
+def test_one_real_picture_is_too_few_to_recognise():
+    evidence = Evidence(QUICK, {"class": np.arange(3)}, {"class": np.arange(1)}, {})
+    with pytest.raises(UserError, match="at least 2 real pictures"):
+        metrics.recognised(evidence)
+
+
 @pytest.mark.parametrize(
     ("teachers", "said"),
     [((), ""), (("lite0",), "trained against the network"), (("lite1",), "EfficientNet-lite1")],
