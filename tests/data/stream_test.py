@@ -9,6 +9,7 @@ from picture_folders import picture
 from sharded_sets import Hashes, sharded, streamed, write_captioned_pictures
 
 from stackgan_jax.data import batches, input_pipeline
+from stackgan_jax.data.shards import shard
 from stackgan_jax.data.shards.order import Order
 from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
@@ -113,6 +114,18 @@ def test_pictures_captions_and_wrong_pairs_belong_together(data):
             pairs = [(a + b) / 2 for i, a in enumerate(own) for b in own[i + 1 :]] or [own[0]]
             assert any(np.allclose(embedding, pair) for pair in pairs)
             assert labels[keys[partner]] != labels[key]
+
+
+def test_a_set_that_the_buffer_holds_is_read_once(data, monkeypatch):
+    read, read_records = [], shard.read_records
+
+    def counted(folder, entry, *args):
+        read.append(entry.name)
+        return read_records(folder, entry, *args)
+
+    monkeypatch.setattr(shard, "read_records", counted)
+    list(streamed(data, buffer=64).batches(0, 20))  # four epochs of 37 pictures in eight shards
+    assert len(read) == len(set(read)) == 8
 
 
 def test_a_stream_is_never_held_on_a_device(data):
