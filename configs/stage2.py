@@ -43,5 +43,5 @@ def get_config(argument: str = "synthetic_birds") -> ConfigDict:
     if dataset == "stackgan_pickles":
         config.data.builder_config = "304"
     if recipe == "modern":
-        stage_config.modern(config, generator=64 if program else 16)
+        stage_config.modern(config, generator=64 if program else 32)
     return config

@@ -100,6 +100,8 @@ RANGES: Mapping[str, Range] = {
     "training.consistency_weight": WEIGHT,
     "training.diversity_weight": WEIGHT,
     "training.probe_weight": WEIGHT,
+    "training.restoration_weight": WEIGHT,
+    "training.blur_images": COUNT_OR_NONE,
     "training.epsilon_scale": Range(0, 100, whole=False),
     "training.generator_learning_rate": RATE,
     "training.discriminator_learning_rate": RATE,

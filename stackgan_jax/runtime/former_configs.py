@@ -15,10 +15,12 @@ LATER: dict[str, dict[str, Any]] = {
         "consistency_weight": 0.0,
         "diversity_weight": 0.0,
         "probe_weight": 0.0,
+        "restoration_weight": 0.0,
         "beta1": 0.5,
         "beta2": 0.999,
         "ema_images": 0,
         "augmentation": "",
+        "blur_images": 0,
     },
 }
 

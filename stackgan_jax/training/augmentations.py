@@ -13,6 +13,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+BLUR = 1 / 32  # Deviation of the first step's blur, as a share of the side.
 SHIFT = 1 / 8  # Largest move, as a share of the side.
 CUTOUT = 1 / 2  # Side of the square that is cut out, as a share of the picture's.
 
@@ -33,6 +34,20 @@ def colour(key: jax.Array, image: jax.Array) -> jax.Array:
     image = (image - grey) * (2 * saturation) + grey
     mean = image.mean((1, 2, 3), keepdims=True)
     return (image - mean) * (contrast + 0.5) + mean
+
+
+def blurred(image: jax.Array, deviation: jax.Array) -> jax.Array:
+    """Blurs images by a Gaussian, whose weights are normalised where it reaches over the border.
+
+    Args:
+        image: `[b, s, s, c]`.
+        deviation: of the Gaussian in pixels; at 0 the images stay as they are.
+    """
+    places = jnp.arange(image.shape[1])
+    distance = jnp.square(places[:, None] - places)
+    weights = jax.nn.softmax(-distance / jnp.maximum(2 * jnp.square(deviation), 1e-3), axis=1)
+    image = jnp.einsum("ij,bjkc->bikc", weights, image)
+    return jnp.einsum("ij,bkjc->bkic", weights, image)
 
 
 def translation(key: jax.Array, image: jax.Array) -> jax.Array:

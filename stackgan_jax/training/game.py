@@ -51,12 +51,13 @@ def build(config: ConfigDict, priors: Sequence[ConfigDict] = ()) -> Gan:
             f"with {trained}; set --config.training.z_features={trained}."
         )
     weights = {name: training.pop(f"{name}_weight", 0.0) for name in objectives.TERMS}
-    if weights["diversity"] and groups > (half := -(-config.batch_size // 2)):
-        raise UserError(
-            f"config.training.diversity_weight draws half of the batch, {half} pictures, a second "
-            f"time, which {groups} groups can't share; set "
-            f"--config.training.batch_norm_groups={half}."
-        )
+    for name in ("diversity", "restoration"):
+        if weights[name] and groups > (half := -(-config.batch_size // 2)):
+            raise UserError(
+                f"config.training.{name}_weight draws half of the batch, {half} pictures, a second "
+                f"time, which {groups} groups can't share; set "
+                f"--config.training.batch_norm_groups={half}."
+            )
     names = [field.name for field in dataclasses.fields(Optimisation)]
     moves = {name: training.pop(name) for name in names if name in training}
     try:

@@ -18,7 +18,7 @@ from flax.core import FrozenDict
 from stackgan_jax.data import augment
 from stackgan_jax.models.batch_norm import KEPT
 from stackgan_jax.training import objectives
-from stackgan_jax.training.augmentations import AUGMENTATIONS
+from stackgan_jax.training.augmentations import AUGMENTATIONS, BLUR, blurred
 from stackgan_jax.training.cascade import Cascade
 from stackgan_jax.training.optimisation import PUBLISHED, Optimisation
 from stackgan_jax.training.state import (
@@ -63,6 +63,8 @@ class Gan:
         optimisation: Adam's settings, and the generator's average.
         augmentation: name in `AUGMENTATIONS` of what disturbs the images, real and drawn, that the
             discriminator sees; "" for nothing.
+        blur_images: number of images, real ones, over which a blur of what the discriminator sees
+            fades away (StyleGAN-XL; Sauer et al. 2022, sec. 3.1); 0 for none.
         flip: whether real images are mirrored at random.
         rematerialise: keep only the results of convolutions and statistics, and compute activations
             again for the gradients. This takes less memory and more time.
@@ -86,6 +88,7 @@ class Gan:
     epsilon_scale: float = 1.0
     optimisation: Optimisation = PUBLISHED
     augmentation: str = ""
+    blur_images: int = 0
     flip: bool = True
     rematerialise: bool = False
     matcher: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
@@ -100,6 +103,10 @@ class Gan:
             _require("term", name, objectives.TERMS)
         if self.weights.get("consistency") and not self.priors:
             raise ValueError("consistency_weight needs an earlier stage's image; Stage I has none")
+        if self.weights.get("restoration") and not self.priors:
+            raise ValueError(
+                "restoration_weight is for stages that enlarge an earlier image; Stage I has none"
+            )
         if self.weights.get("probe") and not hasattr(self.discriminator, "pretrained"):
             raise ValueError(
                 "probe_weight needs a pretrained network in the discriminator; set "
@@ -210,20 +217,26 @@ class Gan:
         generate = functools.partial(
             apply_network, self.generator, stats=state.generator.batch_stats
         )
+        see = functools.partial(self.see, blur=self._blur(state.step, len(batch.image)))
 
         def draw(params: Any) -> tuple[Drawn, Any]:
             output, stats = generate(params, *inputs)
-            drawn = Drawn(*output, seen=self.see(output[0], keys[0]))
+            drawn = Drawn(*output, seen=see(output[0], keys[0]))
             if "diversity" in self.weights:
                 embedding = objectives.drawn_again(batch.embedding)
                 other = self._with_other_noise(state, embedding, jax.random.fold_in(key, 2))
                 (image, _, _), _ = generate(params, *other)
                 drawn = drawn._replace(other_image=image)
+            if "restoration" in self.weights:
+                image = objectives.drawn_again(batch.image)
+                image = objectives.averages(image, inputs[0].shape[1])
+                (image, _, _), _ = generate(params, image, *map(objectives.drawn_again, inputs[1:]))
+                drawn = drawn._replace(restored=self._look(image, key))
             return drawn, stats
 
         drawn, pull_back, g_stats = jax.vjp(self._lean(draw), state.generator.params, has_aux=True)
         condition = batch.embedding if self.discriminator.project else drawn.mu
-        real = self.see(batch.image, keys[1])
+        real = see(batch.image, keys[1])
 
         # The discriminator's objective and its Adam step.
         objective = jax.grad(self._lean(self._discriminator_objective), has_aux=True)
@@ -273,8 +286,30 @@ class Gan:
         inputs, _ = self.cascade.inputs(state.priors, embedding, noise)
         return inputs
 
-    def see(self, image: jax.Array, key: jax.Array | None) -> objectives.Seen:
-        """What the discriminator is given of images: disturbed, then through its frozen part."""
+    def _blur(self, step: jax.Array, batch: int) -> jax.Array | None:
+        """The deviation in pixels of a step's blur of what the discriminator sees; None without."""
+        if not self.blur_images:
+            return None
+        left = 1 - step.astype(jnp.float32) * batch / self.blur_images
+        return self.size * BLUR * jnp.maximum(left, 0)
+
+    def _look(self, image: jax.Array, key: jax.Array | None) -> objectives.Look:
+        """Images undisturbed, for "restoration": cut-outs of all are at the same places."""
+        key = key if key is None else jax.random.fold_in(key, 3)
+        return objectives.Look(image, self.discriminator.apply({}, image, key, method="see"))
+
+    def see(
+        self, image: jax.Array, key: jax.Array | None, blur: jax.Array | None = None
+    ) -> objectives.Seen:
+        """What the discriminator is given of images: disturbed, then through its frozen part.
+
+        Args:
+            image: `[b, s, s, 3]` in [-1, 1].
+            key: of the augmentation and of the discriminator's cut-outs; may be None without them.
+            blur: its deviation in pixels; None for none.
+        """
+        if blur is not None:
+            image = blurred(image, blur)
         if self.augmentation:
             image = AUGMENTATIONS[self.augmentation](jax.random.fold_in(key, 0), image)
         return self.discriminator.apply({}, image, key, method="see")
@@ -381,6 +416,9 @@ class Gan:
             other_image=drawn.other_image,
             real_image=batch.image,
         )
+        if "restoration" in self.weights:
+            original = self._look(objectives.drawn_again(batch.image), key)
+            drawing = drawing._replace(restored=drawn.restored, original=original)
         if "probe" in self.weights:
             drawing = drawing._replace(
                 likeness=self.probe(drawn.seen, batch.embedding),
@@ -423,8 +461,9 @@ class Gan:
         condition = batch.embedding if self.discriminator.project else mu
         net = state.discriminator
         apply = Threaded(self.discriminator, net.params, net.batch_stats)
-        real = apply(self.see(batch.image, keys[1]), method="encode")
-        logits, _ = self._pair_logits(apply, real, self.see(image, keys[0]), condition, batch)
+        see = functools.partial(self.see, blur=self._blur(state.step, len(image)))
+        real = apply(see(batch.image, keys[1]), method="encode")
+        logits, _ = self._pair_logits(apply, real, see(image, keys[0]), condition, batch)
         return dict(zip(("real", "wrong", "fake"), logits, strict=True))
 
     # Drawing.
@@ -457,6 +496,7 @@ class Drawn(NamedTuple):
         log_sigma: `[b, c]` float32.
         seen: see `Gan.see`.
         other_image: as in `objectives.Drawing`.
+        restored: as in `objectives.Drawing`.
     """
 
     image: jax.Array
@@ -464,6 +504,7 @@ class Drawn(NamedTuple):
     log_sigma: jax.Array
     seen: objectives.Seen
     other_image: jax.Array | None = None
+    restored: objectives.Look | None = None
 
 
 def _require(what: str, name: str, choices: Any) -> None:

@@ -145,6 +145,18 @@ PENALTIES: dict[str, Callable[[Score, Seen, jax.Array], jax.Array]] = {
 }
 
 
+class Look(NamedTuple):
+    """Images, and what the discriminator sees of them.
+
+    Attributes:
+        image: `[n, s, s, 3]` float32 in [-1, 1].
+        seen: of the images.
+    """
+
+    image: jax.Array
+    seen: Seen
+
+
 class Drawing(NamedTuple):
     """What a term of the generator's objective may look at.
 
@@ -161,6 +173,8 @@ class Drawing(NamedTuple):
         real_image: `[b, s, s, 3]` of the batch.
         likeness: `[b]` of the images to their sentences, by the probe; None without it.
         real_likeness: `[b]` of the real images to theirs.
+        restored: reduced real images as the stage enlarges them; None without "restoration".
+        original: the same real images.
     """
 
     image: jax.Array
@@ -173,6 +187,8 @@ class Drawing(NamedTuple):
     real_image: jax.Array | None = None
     likeness: jax.Array | None = None
     real_likeness: jax.Array | None = None
+    restored: Look | None = None
+    original: Look | None = None
 
 
 def kl(mu: jax.Array, log_sigma: jax.Array) -> jax.Array:
@@ -223,7 +239,7 @@ def consistency(image: jax.Array, earlier_image: jax.Array) -> jax.Array:
         image: `[b, k·s, k·s, 3]`.
         earlier_image: `[b, s, s, 3]`.
     """
-    return jnp.mean(jnp.abs(_averages(image, earlier_image.shape[1]) - earlier_image))
+    return jnp.mean(jnp.abs(averages(image, earlier_image.shape[1]) - earlier_image))
 
 
 SQUARES = 16  # a side, whose averages `diversity` compares
@@ -244,21 +260,36 @@ def diversity(image: jax.Array, other_image: jax.Array, real_image: jax.Array) -
         real_image: `[b, s, s, 3]` of different sentences.
     """
     squares = min(SQUARES, image.shape[1])
-    one, other, real = (_averages(x, squares) for x in (image, other_image, real_image))
+    one, other, real = (averages(x, squares) for x in (image, other_image, real_image))
     usual = jnp.mean(jnp.abs(real - jnp.roll(real, 1, axis=0)))
     return jax.nn.relu(1 - jnp.mean(jnp.abs(one - other)) / jnp.maximum(usual, 1e-3))
 
 
+PIXELS = 4.0  # weight of the difference of pixels in `restoration`; that of each map is 1
+
+
+def restoration(restored: Look, original: Look) -> jax.Array:
+    """How far real images, reduced and enlarged again by a later stage, are from what they were.
+
+    It is the mean absolute difference of all pixels, times `PIXELS`, and of every map that the
+    discriminator sees. Networks for super-resolution are trained so (Johnson et al., ECCV 2016;
+    Ledig et al., CVPR 2017); the published StackGAN programs have no such term.
+    """
+    distance = lambda one, other: jnp.mean(jnp.abs(one - other).astype(jnp.float32))
+    maps = jax.tree.map(distance, restored.seen, original.seen)
+    return PIXELS * distance(restored.image, original.image) + sum(jax.tree.leaves(maps))
+
+
 def drawn_again(rows: jax.Array) -> jax.Array:
-    """The rows of a batch that are drawn a second time for `diversity`: `[b, …]` → `[⌈b / 2⌉, …]`.
+    """The rows of a batch that are drawn a second time: `[b, …]` → `[⌈b / 2⌉, …]`.
 
     Half of the batch costs half as much and gives the same expected gradient.
     """
     return rows[::2]
 
 
-def _averages(image: jax.Array, squares: int) -> jax.Array:
-    """`[b, s, s, c]` → `[b, squares, squares, c]`."""
+def averages(image: jax.Array, squares: int) -> jax.Array:
+    """Means over squares of equal size: `[b, s, s, c]` → `[b, squares, squares, c]`."""
     b, s, _, c = image.shape
     factor = s // squares
     return image.reshape(b, squares, factor, squares, factor, c).mean(axis=(2, 4))
@@ -274,6 +305,7 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
         drawn_again(drawing.image), drawing.other_image, drawing.real_image
     ),
     "probe": lambda drawing: shortfall(drawing.likeness, drawing.real_likeness),
+    "restoration": lambda drawing: restoration(drawing.restored, drawing.original),
 }
 
 

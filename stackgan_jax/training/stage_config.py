@@ -72,6 +72,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "consistency_weight": 0.0,  # of the earlier image's distance; not in the paper
                 "diversity_weight": 0.0,  # of one sentence's pictures being alike; not in the paper
                 "probe_weight": 0.0,  # of pictures saying less than real ones; not in the paper
+                "restoration_weight": 0.0,  # of enlarging reduced real images; not in the paper
                 **_TRAINING[program],
                 "epsilon_scale": 1.0,
                 "generator_learning_rate": 2e-4,
@@ -83,6 +84,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "ema_decay": 0.999,
                 "ema_images": 0,  # half-life of the average in images; 0: by ema_decay
                 "augmentation": "",  # of what D sees: translation_cutout, colour_translation_cutout
+                "blur_images": 0,  # images over which a blur of what D sees fades away; 0: none
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
                 "batch_norm_groups": 1,  # parts of the batch, each with statistics of its own
@@ -155,6 +157,7 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
         augmentation="translation_cutout",
     )
     modern_for_data_set(config)
+    config.training.restoration_weight = 0.0 if first else 5.0
     if first:  # a later stage's pictures take long to draw
         config.eval.update(every=max(1000, config.save_every), images=500)
         config.keep.best = "independent_kid"
@@ -163,15 +166,16 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
 
 
 def modern_for_data_set(config: ConfigDict) -> None:
-    """What teaches the modern Stage I its sentences, besides the discriminator.
+    """What the modern Stage I has for drawn birds, and what for photographs (docs/recipes.md).
 
-    For drawn birds it is the image tower that their text encoder was trained with, which reads the
-    shades that captions name; for other pictures a probe on the pretrained network
-    (docs/recipes.md).
+    Besides the discriminator, sentences are taught by the image tower that the drawn birds' text
+    encoder was trained with, which reads the shades that captions name; to photographs by a probe
+    on the pretrained network. Photographs are blurred at first.
     """
     first, drawn = config.kind == "stage1", config.dataset == "synthetic_birds"
     config.training.matching_weight = 20.0 if first and drawn else 0.0
     config.training.probe_weight = 10.0 if first and not drawn else 0.0
+    config.training.blur_images = 32_000 if first and not drawn else 0
 
 
 def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:

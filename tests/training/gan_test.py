@@ -147,6 +147,42 @@ def test_diversity_moves_pictures_of_one_sentence_apart():
 
 
 @pytest.mark.slow
+def test_restoration_teaches_stage2_to_enlarge_real_pictures():
+    with pytest.raises(ValueError, match="Stage I has none"):
+        dataclasses.replace(STAGE1, weights=FrozenDict({"restoration": 1.0}))
+    game = dataclasses.replace(
+        STAGE2,
+        weights=FrozenDict({"kl": 2.0, "restoration": 1e4}),
+        optimisation=Optimisation(generator_learning_rate=5e-3),
+    )
+    run, state, history = compiled(game.step), initial("stage2"), []
+    plain = np.linspace(0, 255, 8, dtype=np.uint8).reshape(8, 1, 1, 1)
+    data = batch(64) | {"image": np.broadcast_to(plain, (8, 67, 67, 3))}
+    for _ in range(8):
+        state, metrics = run(state, data, KEY)
+        history.append(float(metrics["restoration"]))
+    assert history[-1] < 0.9 * history[0]
+
+
+def test_the_blur_fades_by_the_number_of_real_pictures():
+    game = dataclasses.replace(STAGE1, blur_images=80)
+    deviations = [float(game._blur(jnp.int32(step), 8)) for step in (0, 5, 10, 11)]
+    assert deviations == [0.5, 0.25, 0, 0]  # 16 pixels a side
+    run, state = compiled(game.update), initial("stage1")
+    blurred, sharp = state, state.replace(step=jnp.int32(10))
+    data, noise = batch(), STAGE1.cascade.noise(KEY, 8)
+    data = gan.Batch(
+        jnp.float32(data["image"])[:, :16, :16] / 255, data["embedding"], data["partner"]
+    )
+    plain = compiled(STAGE1.update)
+    for start, same in ((blurred, False), (sharp, True)):
+        with_blur, without = (
+            each(start, data, noise, KEY)[1]["d_loss_real"] for each in (run, plain)
+        )
+        assert np.isclose(with_blur, without, rtol=1e-6) == same
+
+
+@pytest.mark.slow
 def test_a_matcher_moves_the_generator_alone():
     darkness = lambda image, embedding, key: jnp.mean(image)
     # A weight beside which the discriminator's gradient is nothing.

@@ -114,6 +114,14 @@ def test_diversity_is_measured_by_the_difference_of_real_pictures():
     np.testing.assert_allclose(objectives.diversity(real, real + grain, real), 1, atol=1e-4)
 
 
+def test_restoration_adds_the_differences_of_pixels_and_of_maps():
+    real = jnp.zeros((2, 8, 8, 3))
+    look = lambda by: objectives.Look(real + by, (real + 2 * by, real[:, :4, :4] + 3 * by))
+    for by in (0.0, 0.1, -0.2):
+        value = objectives.restoration(look(by), look(0.0))
+        np.testing.assert_allclose(value, abs(by) * (objectives.PIXELS + 2 + 3), rtol=1e-6)
+
+
 def test_diversity_moves_equal_pictures_apart():
     real = jnp.asarray(np.random.default_rng(0).normal(size=(4, 16, 16, 3)), jnp.float32)
     image = jnp.zeros_like(real)

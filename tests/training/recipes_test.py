@@ -30,7 +30,9 @@ def modern(data_dir, runs):
         config.eval.every, config.keep.best = 0, ""
         if number == 1:
             config.generator.size = 32
-            config.training.update(probe_weight=10.0, diversity_weight=1.0)
+            config.training.update(probe_weight=10.0, diversity_weight=1.0, blur_images=16)
+        else:
+            config.training.restoration_weight = 5.0
         config.update(
             batch_size=8, steps=steps, text_encoder=str(runs / "text_encoder"), **PLAIN, **changes
         )
@@ -122,5 +124,8 @@ def test_all_keep_their_colours_and_only_drawn_birds_the_published_text_encoder(
     by_probe = 0.0 if images == "trained" else 10.0  # which other text encoders have no tower for
     assert whole.stage1.training.probe_weight == alone.training.probe_weight == by_probe
     assert whole.stage2.training.matching_weight == whole.stage2.training.probe_weight == 0
+    assert whole.stage2.training.restoration_weight > alone.training.restoration_weight == 0
+    assert (alone.training.blur_images > 0) == (images != "trained")
+    assert whole.stage1.training.blur_images == alone.training.blur_images
     assert whole.stage1.keep.best == alone.keep.best == "independent_kid"
     assert alone.eval.every >= alone.save_every and not whole.stage2.eval.every

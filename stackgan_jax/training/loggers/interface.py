@@ -18,6 +18,8 @@ FIELD_NAMES = {
     "matching": "loss/image-text matching",
     "consistency": "loss/consistency with the earlier stage",
     "diversity": "loss/likeness of pictures of one caption",
+    "probe": "loss/pictures show less of their captions than real ones",
+    "restoration": "loss/restoration of reduced real pictures",
     "loss": "loss/joint embedding",
     "g_gradient_norm": "gradient norm/generator",
     "d_gradient_norm": "gradient norm/discriminator",
