@@ -39,15 +39,26 @@ def colour(key: jax.Array, image: jax.Array) -> jax.Array:
 def blurred(image: jax.Array, deviation: jax.Array) -> jax.Array:
     """Blurs images by a Gaussian, whose weights are normalised where it reaches over the border.
 
+    These are shifted sums, because jaxlib 0.10.2 can't compile their matrix product for an H100.
+
     Args:
         image: `[b, s, s, c]`.
-        deviation: of the Gaussian in pixels; at 0 the images stay as they are.
+        deviation: of the Gaussian in pixels, at most `BLUR` of the side; at 0 the images stay as
+            they are.
     """
-    places = jnp.arange(image.shape[1])
-    distance = jnp.square(places[:, None] - places)
-    weights = jax.nn.softmax(-distance / jnp.maximum(2 * jnp.square(deviation), 1e-3), axis=1)
-    image = jnp.einsum("ij,bjkc->bikc", weights, image)
-    return jnp.einsum("ij,bkjc->bkic", weights, image)
+    side = image.shape[1]
+    reach = round(4 * BLUR * side)
+    offsets = jnp.arange(-reach, reach + 1)
+    weights = jnp.exp(-jnp.square(offsets) / jnp.maximum(2 * jnp.square(deviation), 1e-3))
+
+    def averaged(x: jax.Array, axis: int) -> jax.Array:
+        padded = jnp.pad(x, [(reach * (i == axis),) * 2 for i in range(x.ndim)])
+        shifted = lambda start: jax.lax.slice_in_dim(padded, start, start + side, axis=axis)
+        return sum(weight * shifted(start) for start, weight in enumerate(weights))
+
+    present = averaged(jnp.ones((side,)), 0)
+    image = averaged(image, 1) / present[:, None, None]
+    return averaged(image, 2) / present[:, None]
 
 
 def translation(key: jax.Array, image: jax.Array) -> jax.Array:

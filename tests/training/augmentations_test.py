@@ -28,11 +28,11 @@ def test_a_moved_picture_is_the_same_one_elsewhere():
 
 def test_a_blur_averages_by_a_gaussian():
     np.testing.assert_array_equal(augmentations.blurred(IMAGE, jnp.float32(0)), IMAGE)
-    even = jnp.full((1, 16, 16, 3), 0.3)
+    even = jnp.full((1, 64, 64, 3), 0.3)
     np.testing.assert_allclose(augmentations.blurred(even, jnp.float32(2)), even, rtol=1e-5)
-    dot = jnp.zeros((1, 17, 17, 1)).at[0, 8, 8, 0].set(1)
+    dot = jnp.zeros((1, 65, 65, 1)).at[0, 32, 32, 0].set(1)
     spread = np.asarray(augmentations.blurred(dot, jnp.float32(1.5)))[0, :, :, 0]
-    bell = np.exp(-0.5 * (np.arange(-8, 9) / 1.5) ** 2)
+    bell = np.exp(-0.5 * (np.arange(-32, 33) / 1.5) ** 2)
     np.testing.assert_allclose(spread, np.outer(bell, bell) / bell.sum() ** 2, atol=1e-5)
 
 
