@@ -114,7 +114,7 @@ def published(stage1: ConfigDict, stage2: ConfigDict) -> None:
 
 
 def modern(stage1: ConfigDict, stage2: ConfigDict) -> None:
-    """Steps after which Stage I draws birds, and Stage II sharpens them (docs/recipes.md)."""
+    """As many steps as docs/recipes.md has looked at; of Stage II on photographs alone."""
     for stage in (stage1, stage2):
         stage_config.modern_for_data_set(stage)
     stage1.update(steps=6000, save_every=500)

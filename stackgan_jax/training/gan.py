@@ -105,7 +105,8 @@ class Gan:
             raise ValueError("consistency_weight needs an earlier stage's image; Stage I has none")
         if self.weights.get("restoration") and not self.priors:
             raise ValueError(
-                "restoration_weight is for stages that enlarge an earlier image; Stage I has none"
+                "restoration_weight is for stages that enlarge an earlier image, which Stage I has "
+                "not; set --config.training.restoration_weight=0"
             )
         if self.weights.get("probe") and not hasattr(self.discriminator, "pretrained"):
             raise ValueError(
@@ -294,7 +295,7 @@ class Gan:
         return self.size * BLUR * jnp.maximum(left, 0)
 
     def _look(self, image: jax.Array, key: jax.Array | None) -> objectives.Look:
-        """Images undisturbed, for "restoration": cut-outs of all are at the same places."""
+        """Undisturbed images for "restoration"; one key gives all of them the same cut-outs."""
         key = key if key is None else jax.random.fold_in(key, 3)
         return objectives.Look(image, self.discriminator.apply({}, image, key, method="see"))
 

@@ -1,5 +1,7 @@
 """Differentiable augmentation: what it changes, what it keeps, and its gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,6 +36,13 @@ def test_a_blur_averages_by_a_gaussian():
     spread = np.asarray(augmentations.blurred(dot, jnp.float32(1.5)))[0, :, :, 0]
     bell = np.exp(-0.5 * (np.arange(-32, 33) / 1.5) ** 2)
     np.testing.assert_allclose(spread, np.outer(bell, bell) / bell.sum() ** 2, atol=1e-5)
+    for deviation in (0.0, 0.4):
+        check_grads(
+            functools.partial(augmentations.blurred, deviation=jnp.float32(deviation)),
+            (IMAGE[:1],),
+            order=1,
+            modes=["rev"],
+        )
 
 
 def test_a_square_of_half_the_side_or_less_is_cut_out():

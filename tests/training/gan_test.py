@@ -148,7 +148,7 @@ def test_diversity_moves_pictures_of_one_sentence_apart():
 
 @pytest.mark.slow
 def test_restoration_teaches_stage2_to_enlarge_real_pictures():
-    with pytest.raises(ValueError, match="Stage I has none"):
+    with pytest.raises(ValueError, match="which Stage I has not; set"):
         dataclasses.replace(STAGE1, weights=FrozenDict({"restoration": 1.0}))
     game = dataclasses.replace(
         STAGE2,

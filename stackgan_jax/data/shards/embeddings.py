@@ -1,7 +1,6 @@
 """Embeddings of a split's captions: a file for each shard, computed once by all devices."""
 
 import concurrent.futures
-import functools
 from typing import Any
 
 import jax
@@ -28,7 +27,6 @@ class Embeddings:
         """
         self.split, self.encoder, self.width = split, encoder, encoder.width
         self._folder = split.directory / f"embeddings-{encoder.fingerprint}"
-        self._whole = functools.lru_cache(maxsize=None)(self._read)
 
     def compute(self) -> None:
         """Computes what is not there; each process does its own shards, on each of its devices.
@@ -56,16 +54,9 @@ class Embeddings:
     def read(self, number: int, start: int, stop: int) -> np.ndarray:
         """The embeddings of a shard's captions from `start` to before `stop`: `[…, t]` float32.
 
-        Those of a small split are read once.
-
         Raises:
             UserError: the file is missing or too short.
         """
-        if self.split.is_small:
-            return self._whole(number, 0, self.split.index.shards[number].captions)[start:stop]
-        return self._read(number, start, stop)
-
-    def _read(self, number: int, start: int, stop: int) -> np.ndarray:
         path, row = self._file(number), 4 * self.width
         try:
             with path.open("rb") as file:

@@ -35,16 +35,10 @@ class ShardReader:
         self.load_size, self.crop, self.buffer = load_size, crop, buffer
         self.numbers = functools.lru_cache(maxsize=_KEPT)(self._numbers)
         self.captions_of = functools.lru_cache(maxsize=_TEXTS_KEPT)(self._captions_of)
-        self._whole = functools.lru_cache(maxsize=None)(self._records)
 
     def __len__(self) -> int:
         """The number of images."""
         return sum(entry.images for entry in self.index.shards)
-
-    @property
-    def is_small(self) -> bool:
-        """Whether the buffer holds the whole split, which is then kept: every epoch needs it."""
-        return len(self) <= self.buffer
 
     @property
     def counts(self) -> dict[str, int]:
@@ -58,13 +52,9 @@ class ShardReader:
         return shard.read_texts(self.directory, entry)
 
     def records(self, number: int, start: int, stop: int) -> list[memoryview]:
-        """Records of a shard, checked; see `shard.read_records`.
-
-        Those of a small split are read once.
-        """
-        if self.is_small:
-            return self._whole(number, 0, self.index.shards[number].images)[start:stop]
-        return self._records(number, start, stop)
+        """Records of a shard, checked; see `shard.read_records`."""
+        entry = self.index.shards[number]
+        return shard.read_records(self.directory, entry, self.numbers(number), start, stop)
 
     def picture(self, number: int, record: int, content: memoryview) -> np.ndarray:
         """The picture in a record, decoded where that is needed: `[load_size, load_size, 3]`.
@@ -87,10 +77,6 @@ class ShardReader:
         except decoding.DamagedImage as damaged:
             why = f"can't be used: its picture {record:,} can't be decoded ({damaged})"
             raise shard.changed(self.directory, self.index.shards[number], why) from damaged
-
-    def _records(self, number: int, start: int, stop: int) -> list[memoryview]:
-        entry = self.index.shards[number]
-        return shard.read_records(self.directory, entry, self.numbers(number), start, stop)
 
     def _captions_of(self, number: int) -> list[str]:
         """All captions of a shard."""

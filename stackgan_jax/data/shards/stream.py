@@ -3,8 +3,10 @@
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -80,7 +82,12 @@ class Stream:
             texts: (shard, first caption, stop) → one row for each caption.
             make: (step, its records) → this process's rows of the batch.
         """
-        self.split, self.order, self._texts, self._make = split, order, texts, make
+        self.split, self.order, self._make = split, order, make
+        self._records, self._texts = split.records, texts
+        if len(split) <= split.buffer:  # A window is all of it, and every epoch has one.
+            shards = split.index.shards
+            self._records = _read_once(split.records, [entry.images for entry in shards])
+            self._texts = _read_once(texts, [entry.captions for entry in shards])
         self._readers = concurrent.futures.ThreadPoolExecutor(_READERS)
         self._loader = concurrent.futures.ThreadPoolExecutor(1)
         self._windows: collections.OrderedDict = collections.OrderedDict()
@@ -157,10 +164,23 @@ class Stream:
             read = self._texts(number, int(first[start]), int(first[stop]))
             records += [
                 (number, start + i, content)
-                for i, content in enumerate(self.split.records(number, start, stop))
+                for i, content in enumerate(self._records(number, start, stop))
             ]
             texts += np.split(read, first[start + 1 : stop] - first[start])
         return records, texts
+
+
+def _read_once(
+    read: Callable[[int, int, int], Any], counts: Sequence[int]
+) -> Callable[[int, int, int], Any]:
+    """Makes a reader of parts of shards read whole shards, and keep them.
+
+    Args:
+        read: (shard, start, stop) → rows of that shard.
+        counts: the number of rows of each shard.
+    """
+    whole = functools.lru_cache(maxsize=None)(lambda number: read(number, 0, counts[number]))
+    return lambda number, start, stop: whole(number)[start:stop]
 
 
 def image_text(
