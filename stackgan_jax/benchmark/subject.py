@@ -65,7 +65,7 @@ class Subject:
         """
         rng = np.random.default_rng(0)
         count = max(IMAGES, self.config.batch_size)
-        size = augment.load_size(self.game.discriminator.size)
+        size = augment.load_size(self.game.discriminator.size, self.config.margin)
         images = rng.integers(0, 256, (count, size, size, 3), np.uint8)
         flat = rng.standard_normal((count * CAPTIONS, self.embedding), np.float32)
         offsets = np.arange(count + 1) * CAPTIONS

@@ -5,10 +5,17 @@ import jax.numpy as jnp
 
 from stackgan_jax.runtime.errors import UserError
 
+MARGIN = 3 / 16  # of both published programs: 76 pixels for crops of 64, 304 for 256
 
-def load_size(size: int) -> int:
-    """The side of stored pictures for crops of `size` pixels: 76 for 64, 304 for 256."""
-    return size * 19 // 16
+
+def load_size(size: int, margin: float = MARGIN) -> int:
+    """The side in pixels of stored pictures.
+
+    Args:
+        size: of the crops that are taken of them, in pixels.
+        margin: by what share of `size` they are larger; with 0 the crops are whole pictures.
+    """
+    return size + int(size * margin)
 
 
 def normalise(image: jax.Array) -> jax.Array:

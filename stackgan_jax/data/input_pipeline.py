@@ -10,7 +10,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from stackgan_jax.data import preparation, registry
+from stackgan_jax.data import augment, preparation, registry
 from stackgan_jax.data.shards import index, writing
 from stackgan_jax.data.shards.split import ShardedSplit
 from stackgan_jax.data.split import Split, open_split
@@ -51,6 +51,11 @@ def load(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:
         f"prepare {directory}",
     )
     return open_split(directory)
+
+
+def load_for(config: ConfigDict, split: str, size: int) -> Split | ShardedSplit:
+    """Opens a split for a stage's config, with pictures for crops of `size` pixels; see `load`."""
+    return load(config.data, split, augment.load_size(size, config.margin))
 
 
 def prepare(data: ConfigDict, split: str, load_size: int) -> Split | ShardedSplit:

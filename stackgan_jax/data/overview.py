@@ -51,7 +51,7 @@ def load_size(config: ConfigDict) -> int:
     """The side in pixels of the pictures that a stage loads."""
     if config.kind == "text_encoder":
         return config.load_size
-    return augment.load_size(config.discriminator.size)
+    return augment.load_size(config.discriminator.size, config.margin)
 
 
 def contact_sheet(split: Split) -> np.ndarray:

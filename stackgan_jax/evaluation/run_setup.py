@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
-from stackgan_jax.data import augment, input_pipeline, preparation
+from stackgan_jax.data import input_pipeline, preparation
 from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation import inception_weights, spread_scores
 from stackgan_jax.evaluation.detail import DetailReader
@@ -40,7 +40,7 @@ def prepare(
     """
     size = config.discriminator.size
     load = functools.partial(input_pipeline.load, config.data)
-    test = load("test", augment.load_size(size))
+    test = input_pipeline.load_for(config, "test", size)
     readers, left_out = _find_readers(directory, protocol)
     if protocol.independent:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stackgan_jax import sample, text
-from stackgan_jax.data import augment, input_pipeline
+from stackgan_jax.data import input_pipeline
 from stackgan_jax.data.images import to_uint8
 from stackgan_jax.data.split import Split
 from stackgan_jax.sample import Sampler
@@ -59,7 +59,7 @@ def draw_unseen(sampler: Sampler, seed: int) -> Unseen:
         seed: of the choice of captions and of the noise.
     """
     size = sampler.game.discriminator.size
-    test = input_pipeline.load(sampler.config.data, "test", augment.load_size(size))
+    test = input_pipeline.load_for(sampler.config, "test", size)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(test))[:JUDGED]
     captions = [str(rng.choice(test.captions[image])) for image in chosen]

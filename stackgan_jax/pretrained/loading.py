@@ -70,7 +70,8 @@ def _test_captions(config: ConfigDict, size: int) -> tuple[str, ...]:
     """Captions of the run's test set, evenly spaced; none if its data are no longer here."""
     try:
         source = registry.source(config.data)
-        folder = preparation.place(source, "test", augment.load_size(size), config.data.crop)
+        side = augment.load_size(size, config.margin)
+        folder = preparation.place(source, "test", side, config.data.crop)
         listed = json.loads((folder / "captions.json").read_text(encoding="utf-8"))
     except (UserError, OSError, ValueError):
         return ()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from stackgan_jax.data import augment, input_pipeline
+from stackgan_jax.data import input_pipeline
 from stackgan_jax.data.images import resize
 from stackgan_jax.data.split import Split
 from stackgan_jax.evaluation.attribute_accuracy import Judgement, judge
@@ -67,7 +67,7 @@ def measure(sampler: Sampler, folder: Path) -> Measurement:
     unseen = draw_unseen(sampler, SEED)
     size = min(unseen.real.shape[1], COMPARED)
     load = functools.partial(input_pipeline.load, sampler.config.data)
-    training = load("train", augment.load_size(size))
+    training = input_pipeline.load_for(sampler.config, "train", size)
     drawn, real = (
         find_nearest(shrunk(pictures, size), training.images)
         for pictures in (unseen.final, unseen.real)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from stackgan_jax import sample
-from stackgan_jax.data import augment, input_pipeline
+from stackgan_jax.data import input_pipeline
 from stackgan_jax.data.images import to_uint8
 from stackgan_jax.evaluation.unseen import Unseen
 from stackgan_jax.report.measurement import SEED, Measurement
@@ -57,7 +57,7 @@ def examples(sampler: Sampler, measurement: Measurement) -> list[Example]:
     """Returns the shown captions with their pictures."""
     unseen, judgement, nearest = measurement.unseen, measurement.judgement, measurement.drawn
     size = unseen.real.shape[1]
-    training = input_pipeline.load(sampler.config.data, "train", augment.load_size(size))
+    training = input_pipeline.load_for(sampler.config, "train", size)
     return [
         Example(
             caption=unseen.captions[i],

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stackgan_jax import sample, text
-from stackgan_jax.data import augment, input_pipeline
+from stackgan_jax.data import input_pipeline
 from stackgan_jax.data.images import to_uint8
 from stackgan_jax.runtime import configuration
 from stackgan_jax.sample import Sampler
@@ -51,8 +51,7 @@ def draw(samplers: Mapping[str, Sampler], data: Mapping[str, Any] | None = None)
 
 def _captions(sampler: Sampler, data: Mapping[str, Any] | None) -> list[str]:
     config = configuration.with_data(sampler.config, data)
-    size = augment.load_size(sampler.game.discriminator.size)
-    test = input_pipeline.load(config.data, "test", size)
+    test = input_pipeline.load_for(config, "test", sampler.game.discriminator.size)
     chosen = np.random.default_rng((SEED, 7)).permutation(len(test))[:SHOWN]
     return [test.captions[image][0] for image in chosen]
 

@@ -20,6 +20,7 @@ LATER: dict[str, dict[str, Any]] = {
         "beta2": 0.999,
         "ema_images": 0,
         "augmentation": "",
+        "cutout": 0.5,
         "blur_images": 0,
     },
 }
@@ -45,6 +46,7 @@ def upgrade(config: dict[str, Any]) -> dict[str, Any]:
         config["joint"].setdefault("teacher", "")
     if "generator" in config:
         config.setdefault("recipe", "published")
+        config.setdefault("margin", 3 / 16)
         config["generator"].setdefault("network", config["kind"])
         config["discriminator"].setdefault("network", "matching_aware")
         for part, fields in LATER.items():

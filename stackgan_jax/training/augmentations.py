@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 BLUR = 1 / 32  # Deviation of the first step's blur, as a share of the side.
 SHIFT = 1 / 8  # Largest move, as a share of the side.
-CUTOUT = 1 / 2  # Side of the square that is cut out, as a share of the picture's.
 
 
 def colour(key: jax.Array, image: jax.Array) -> jax.Array:
@@ -71,32 +70,33 @@ def translation(key: jax.Array, image: jax.Array) -> jax.Array:
     return jax.vmap(move)(padded, corners)
 
 
-def cutout(key: jax.Array, image: jax.Array) -> jax.Array:
-    """Sets a square of half the side to 0; its centre is anywhere in the picture."""
+def cutout(key: jax.Array, image: jax.Array, share: float) -> jax.Array:
+    """Sets a square to 0, whose side is `share` of the picture's and whose centre is anywhere."""
     b, h, w, _ = image.shape
     row, column = (
         jax.random.randint(each, (b, 1), 0, side)
         for each, side in zip(jax.random.split(key), (h, w), strict=True)
     )
-    rows = jnp.abs(2 * (jnp.arange(h) - row) + 1) <= h * CUTOUT
-    columns = jnp.abs(2 * (jnp.arange(w) - column) + 1) <= w * CUTOUT
+    rows = jnp.abs(2 * (jnp.arange(h) - row) + 1) <= h * share
+    columns = jnp.abs(2 * (jnp.arange(w) - column) + 1) <= w * share
     return image * ~(rows[:, :, None] & columns[:, None])[..., None]
 
 
-def translation_cutout(key: jax.Array, image: jax.Array) -> jax.Array:
+def translation_cutout(key: jax.Array, image: jax.Array, share: float) -> jax.Array:
     """Moves, then cuts out; the colours, which most captions name, stay as they are."""
     keys = jax.random.split(key)
-    return cutout(keys[1], translation(keys[0], image))
+    return cutout(keys[1], translation(keys[0], image), share)
 
 
-def colour_translation_cutout(key: jax.Array, image: jax.Array) -> jax.Array:
+def colour_translation_cutout(key: jax.Array, image: jax.Array, share: float) -> jax.Array:
     """All three, in this order, as the paper advises for few pictures."""
     keys = jax.random.split(key, 3)
-    return cutout(keys[2], translation(keys[1], colour(keys[0], image)))
+    return cutout(keys[2], translation(keys[1], colour(keys[0], image)), share)
 
 
-# (key, image `[b, h, w, 3]` in [-1, 1]) → the same shape, differentiable by the image.
-AUGMENTATIONS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+# (key, image `[b, h, w, 3]` in [-1, 1], side of the square that is cut out as a share of the
+# picture's) → the same shape, differentiable by the image.
+AUGMENTATIONS: dict[str, Callable[[jax.Array, jax.Array, float], jax.Array]] = {
     "translation_cutout": translation_cutout,
     "colour_translation_cutout": colour_translation_cutout,
 }

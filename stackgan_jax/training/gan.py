@@ -63,6 +63,8 @@ class Gan:
         optimisation: Adam's settings, and the generator's average.
         augmentation: name in `AUGMENTATIONS` of what disturbs the images, real and drawn, that the
             discriminator sees; "" for nothing.
+        cutout: side of the square that it cuts out, as a share of the image's; DiffAugment's is
+            0.5.
         blur_images: number of images, real ones, over which a blur of what the discriminator sees
             fades away (StyleGAN-XL; Sauer et al. 2022, sec. 3.1); 0 for none.
         flip: whether real images are mirrored at random.
@@ -88,6 +90,7 @@ class Gan:
     epsilon_scale: float = 1.0
     optimisation: Optimisation = PUBLISHED
     augmentation: str = ""
+    cutout: float = 0.5
     blur_images: int = 0
     flip: bool = True
     rematerialise: bool = False
@@ -312,7 +315,8 @@ class Gan:
         if blur is not None:
             image = blurred(image, blur)
         if self.augmentation:
-            image = AUGMENTATIONS[self.augmentation](jax.random.fold_in(key, 0), image)
+            disturb = AUGMENTATIONS[self.augmentation]
+            image = disturb(jax.random.fold_in(key, 0), image, self.cutout)
         return self.discriminator.apply({}, image, key, method="see")
 
     def _discriminator_objective(

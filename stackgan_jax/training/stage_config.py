@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from stackgan_jax.data import registry
+from stackgan_jax.data import augment, registry
 from stackgan_jax.models import presets
 from stackgan_jax.runtime import configuration
 
@@ -46,6 +46,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
             # Runs that this one needs; they are copied into it, so that it then stands alone.
             # A later stage reads the captions as the stage before does: "" for its text encoder.
             "text_encoder": f"runs/text_encoder{suffix}" if number == 1 else "",
+            "margin": augment.MARGIN,  # stored pictures are larger than their crops by this share
             "captions_per_image": _CAPTIONS_PER_IMAGE[program],  # whose embeddings are averaged
             "generator": {
                 "network": network,
@@ -84,6 +85,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "ema_decay": 0.999,
                 "ema_images": 0,  # half-life of the average in images; 0: by ema_decay
                 "augmentation": "",  # of what D sees: translation_cutout, colour_translation_cutout
+                "cutout": 0.5,  # side of the square that it cuts out, as a share of the picture's
                 "blur_images": 0,  # images over which a blur of what D sees fades away; 0: none
                 "flip": True,  # mirror the real images at random
                 "rematerialise": False,  # less memory, more time
@@ -170,11 +172,14 @@ def modern_for_data_set(config: ConfigDict) -> None:
 
     Besides the discriminator, sentences are taught by the image tower that the drawn birds' text
     encoder was trained with, which reads the shades that captions name; to photographs by a probe
-    on the pretrained network. Photographs are blurred at first.
+    on the pretrained network. Photographs are blurred at first; they are seen whole, because the
+    augmentation moves them already, and less of them is cut out.
     """
     first, drawn = config.kind == "stage1", config.dataset == "synthetic_birds"
     config.training.matching_weight = 20.0 if first and drawn else 0.0
     config.training.probe_weight = 10.0 if first and not drawn else 0.0
+    config.margin = augment.MARGIN if drawn else 0.0
+    config.training.cutout = 0.5 if drawn else 0.3
     config.training.blur_images = 32_000 if first and not drawn else 0
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from stackgan_jax import text
-from stackgan_jax.data import input_pipeline, registry
+from stackgan_jax.data import augment, input_pipeline, registry
+from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -22,6 +23,18 @@ def test_a_split_is_decoded_completely(split):
     assert sorted(set(split.labels)) == list(range(12))
     assert {"crown", "wings"} <= split.attributes.keys()
     assert isinstance(split.images, np.memmap)
+
+
+@pytest.mark.parametrize(("margin", "side"), [(3 / 16, 19), (0.0, 16), (1.0, 32)])
+def test_a_stage_stores_pictures_larger_than_its_crops_by_the_margin(data_dir, margin, side):
+    config = configuration.load("stage1.py")
+    config.data.update(builder_config="tiny", dir=str(data_dir))
+    config.margin = margin
+    split = input_pipeline.load_for(config, "train", 16)
+    assert split.images.shape == (36, side, side, 3)
+    whole = input_pipeline.load(config.data, "train", 16).images[0].astype(float)
+    middle = np.asarray(augment.centre(split.images[:1], 16))[0] * 127.5 + 127.5
+    assert (np.abs(middle - whole).mean() < 0.01) == (margin == 0)  # of 255
 
 
 def test_captions_are_embedded_once(split, runs):

@@ -45,13 +45,14 @@ def test_a_blur_averages_by_a_gaussian():
         )
 
 
-def test_a_square_of_half_the_side_or_less_is_cut_out():
-    cut = np.asarray(augmentations.cutout(KEY, IMAGE))
+@pytest.mark.parametrize(("share", "side"), [(0.5, 8), (0.3, 5), (0.0, 0)])
+def test_a_square_of_a_share_of_the_side_or_less_is_cut_out(share, side):
+    cut = np.asarray(augmentations.cutout(KEY, IMAGE, share))
     for before, after in zip(np.asarray(IMAGE), cut, strict=True):
         gone = (after == 0).all(-1)
         rows, columns = gone.any(1), gone.any(0)
-        assert gone.sum() == rows.sum() * columns.sum() <= 64
-        assert rows.sum() >= 3 and columns.sum() >= 3
+        assert gone.sum() == rows.sum() * columns.sum() <= side**2
+        assert min(rows.sum(), columns.sum()) >= side // 3
         np.testing.assert_array_equal(after[~gone], before[~gone])
 
 
@@ -67,13 +68,13 @@ def test_colours_change_by_picture_and_shapes_stay():
 def test_the_gradient_is_that_of_finite_differences(name):
     with jax.enable_x64(True):
         image = jnp.asarray(np.asarray(IMAGE[:2], np.float64))
-        function = lambda x: jnp.sin(augmentations.AUGMENTATIONS[name](KEY, x)).sum()
+        function = lambda x: jnp.sin(augmentations.AUGMENTATIONS[name](KEY, x, 0.5)).sum()
         check_grads(function, (image,), order=2, modes=["rev"])
 
 
 @pytest.mark.parametrize("name", augmentations.AUGMENTATIONS)
 def test_a_key_repeats_and_pictures_are_disturbed_differently(name):
-    augment = augmentations.AUGMENTATIONS[name]
+    augment = functools.partial(augmentations.AUGMENTATIONS[name], share=0.5)
     same = jnp.broadcast_to(IMAGE[:1], IMAGE.shape)
     first, second = augment(KEY, same), augment(KEY, same)
     np.testing.assert_array_equal(first, second)

@@ -8,7 +8,7 @@ import pytest
 import several
 
 from stackgan_jax import sample, stages, text
-from stackgan_jax.data import registry
+from stackgan_jax.data import augment, registry
 from stackgan_jax.runtime import configuration
 from stackgan_jax.training import probe
 from stackgan_jax.training.optimisation import Optimisation
@@ -127,5 +127,9 @@ def test_all_keep_their_colours_and_only_drawn_birds_the_published_text_encoder(
     assert whole.stage2.training.restoration_weight > alone.training.restoration_weight == 0
     assert (alone.training.blur_images > 0) == (images != "trained")
     assert whole.stage1.training.blur_images == alone.training.blur_images
+    cut = 0.5 if images == "trained" else 0.3
+    assert whole.stage1.training.cutout == whole.stage2.training.cutout == cut
+    cropped = augment.MARGIN if images == "trained" else 0.0  # photographs are seen whole
+    assert whole.stage1.margin == whole.stage2.margin == alone.margin == cropped
     assert whole.stage1.keep.best == alone.keep.best == "independent_kid"
     assert alone.eval.every >= alone.save_every and not whole.stage2.eval.every
