@@ -102,6 +102,7 @@ RANGES: Mapping[str, Range] = {
     "training.diversity_weight": WEIGHT,
     "training.probe_weight": WEIGHT,
     "training.restoration_weight": WEIGHT,
+    "training.spectrum_weight": WEIGHT,
     "training.cutout": SHARE,
     "training.blur_images": COUNT_OR_NONE,
     "training.epsilon_scale": Range(0, 100, whole=False),

@@ -16,6 +16,7 @@ LATER: dict[str, dict[str, Any]] = {
         "diversity_weight": 0.0,
         "probe_weight": 0.0,
         "restoration_weight": 0.0,
+        "spectrum_weight": 0.0,
         "beta1": 0.5,
         "beta2": 0.999,
         "ema_images": 0,

@@ -292,6 +292,27 @@ def restoration(restored: Look, original: Look) -> jax.Array:
     return PIXELS * distance(restored.image, original.image) + sum(jax.tree.leaves(maps))
 
 
+def spectrum(image: jax.Array, real_image: jax.Array) -> jax.Array:
+    """How far the spectrum of drawn pictures is from that of the batch's real ones.
+
+    It is the mean squared difference of log powers, over all frequencies of all channels, where a
+    power is the mean over the batch. A grid is a few frequencies of many times the real power.
+    Durall et al. (CVPR 2020) add such a term to a generator's loss, with powers averaged over
+    directions; the published StackGAN programs have none.
+
+    Args:
+        image: `[b, s, s, 3]`.
+        real_image: `[b, s, s, 3]`.
+    """
+
+    def log_powers(x: jax.Array) -> jax.Array:
+        waves = jnp.fft.rfft2(x.astype(jnp.float32), axes=(1, 2))
+        powers = jnp.mean(jnp.square(waves.real) + jnp.square(waves.imag), axis=0)
+        return jnp.log(powers + 1e-3)
+
+    return jnp.mean(jnp.square(log_powers(image) - log_powers(real_image)))
+
+
 def drawn_again(rows: jax.Array) -> jax.Array:
     """The rows of a batch that are drawn a second time: `[b, …]` → `[⌈b / 2⌉, …]`.
 
@@ -317,6 +338,7 @@ TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
         drawn_again(drawing.drawn.image), drawing.drawn.other_image, drawing.real_image
     ),
     "probe": lambda drawing: shortfall(drawing.likeness, drawing.real_likeness),
+    "spectrum": lambda drawing: spectrum(drawing.drawn.image, drawing.real_image),
     "restoration": lambda drawing: restoration(drawing.drawn.restored, drawing.original),
 }
 

@@ -73,6 +73,7 @@ def create(number: int, dataset: str, recipe: str = "published") -> ConfigDict:
                 "consistency_weight": 0.0,  # of the earlier image's distance; not in the paper
                 "diversity_weight": 0.0,  # of one sentence's pictures being alike; not in the paper
                 "probe_weight": 0.0,  # of pictures saying less than real ones; not in the paper
+                "spectrum_weight": 0.0,  # of another spectrum than real ones'; not in the paper
                 "restoration_weight": 0.0,  # of enlarging reduced real images; not in the paper
                 **_TRAINING[program],
                 "epsilon_scale": 1.0,

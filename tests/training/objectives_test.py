@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.test_util import check_grads
 
 from stackgan_jax.training import objectives
 
@@ -120,6 +121,23 @@ def test_restoration_adds_the_differences_of_pixels_and_of_maps():
     for by in (0.0, 0.1, -0.2):
         value = objectives.restoration(look(by), look(0.0))
         np.testing.assert_allclose(value, abs(by) * (objectives.PIXELS + 2 + 3), rtol=1e-6)
+
+
+def test_spectrum_compares_powers_and_no_places():
+    real = jnp.asarray(np.random.default_rng(0).normal(size=(4, 16, 16, 3)), jnp.float32)
+    moved = jnp.roll(real[::-1], (3, 5), axis=(1, 2))
+    np.testing.assert_allclose(objectives.spectrum(moved, real), 0, atol=1e-6)
+    np.testing.assert_allclose(objectives.spectrum(3 * real, real), np.log(9) ** 2, rtol=1e-3)
+
+
+def test_spectrum_takes_a_grid_away():
+    real = jnp.asarray(np.random.default_rng(0).normal(size=(4, 16, 16, 3)), jnp.float32)
+    grid = jnp.tile(jnp.array([[1.0, -1.0], [-1.0, 1.0]]), (8, 8))[None, ..., None]
+    drawn = jnp.roll(real, 1, axis=0) + 2 * grid
+    gradient = jax.grad(objectives.spectrum)(drawn, real)
+    along = lambda x: float(jnp.mean(x * grid))
+    assert along(gradient) > 0 and along(gradient) ** 2 > 0.9 * float(jnp.mean(gradient**2))
+    check_grads(lambda x: objectives.spectrum(x, real), (drawn,), order=1, modes=["rev"])
 
 
 def test_diversity_moves_equal_pictures_apart():

@@ -30,9 +30,12 @@ def modern(data_dir, runs):
         config.eval.every, config.keep.best = 0, ""
         if number == 1:
             config.generator.size = 32
-            config.training.update(probe_weight=10.0, diversity_weight=1.0, blur_images=16)
+            config.training.update(
+                probe_weight=10.0, diversity_weight=1.0, spectrum_weight=3.0, blur_images=16
+            )
         else:
             config.training.restoration_weight = 5.0
+        config.margin = 0.0
         config.update(
             batch_size=8, steps=steps, text_encoder=str(runs / "text_encoder"), **PLAIN, **changes
         )

@@ -19,6 +19,7 @@ FIELD_NAMES = {
     "consistency": "loss/consistency with the earlier stage",
     "diversity": "loss/likeness of pictures of one caption",
     "probe": "loss/pictures show less of their captions than real ones",
+    "spectrum": "loss/spectrum beside that of real pictures",
     "restoration": "loss/restoration of reduced real pictures",
     "loss": "loss/joint embedding",
     "g_gradient_norm": "gradient norm/generator",
