@@ -7,7 +7,7 @@ Adam step, the generator's objective and its Adam step, averages.
 import dataclasses
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -223,9 +223,9 @@ class Gan:
         )
         see = functools.partial(self.see, blur=self._blur(state.step, len(batch.image)))
 
-        def draw(params: Any) -> tuple[objectives.Drawn, Any]:
+        def draw(params: Any) -> tuple[Drawn, Any]:
             output, stats = generate(params, *inputs)
-            drawn = objectives.Drawn(*output, seen=see(output[0], keys[0]))
+            drawn = Drawn(*output, seen=see(output[0], keys[0]))
             if "diversity" in self.weights:
                 embedding = objectives.drawn_again(batch.embedding)
                 other = self._with_other_noise(state, embedding, jax.random.fold_in(key, 2))
@@ -395,7 +395,7 @@ class Gan:
 
     def _generator_objective(
         self,
-        drawn: objectives.Drawn,
+        drawn: "Drawn",
         discriminator: Net,
         batch: Batch,
         earlier: jax.Array,
@@ -412,15 +412,18 @@ class Gan:
         loss = objectives.ADVERSARIAL_LOSSES[self.adversarial]
         metrics = {"g_loss": objectives.generator(loss, *logits)}
         drawing = objectives.Drawing(
-            drawn,
+            drawn.image,
+            drawn.mu,
+            drawn.log_sigma,
             batch.embedding,
             earlier_image=earlier if self.priors else None,
             distance=self.matcher and functools.partial(self.matcher, key=key),
+            other_image=drawn.other_image,
             real_image=batch.image,
         )
         if "restoration" in self.weights:
             original = self._look(objectives.drawn_again(batch.image), key)
-            drawing = drawing._replace(original=original)
+            drawing = drawing._replace(restored=drawn.restored, original=original)
         if "probe" in self.weights:
             drawing = drawing._replace(
                 likeness=self.probe(drawn.seen, batch.embedding),
@@ -487,6 +490,26 @@ class Gan:
         """
         last = state.ema if use_ema else variables_of(state.generator)
         return self.cascade.draw((*state.priors, last), embedding, noise)
+
+
+class Drawn(NamedTuple):
+    """What a generator has drawn, and what the discriminator sees of it.
+
+    Attributes:
+        image: `[b, s, s, 3]` float32 in [-1, 1].
+        mu: `[b, c]` float32, as in `objectives.Drawing`.
+        log_sigma: `[b, c]` float32.
+        seen: see `Gan.see`.
+        other_image: as in `objectives.Drawing`.
+        restored: as in `objectives.Drawing`.
+    """
+
+    image: jax.Array
+    mu: jax.Array
+    log_sigma: jax.Array
+    seen: objectives.Seen
+    other_image: jax.Array | None = None
+    restored: objectives.Look | None = None
 
 
 def _require(what: str, name: str, choices: Any) -> None:

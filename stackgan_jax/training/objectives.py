@@ -157,49 +157,37 @@ class Look(NamedTuple):
     seen: Seen
 
 
-class Drawn(NamedTuple):
-    """What the generator has drawn, and what the discriminator sees of it.
+class Drawing(NamedTuple):
+    """What a term of the generator's objective may look at.
 
     Attributes:
         image: `[b, s, s, 3]` float32 in [-1, 1], as the stage draws it.
         mu: `[b, c]` float32, the conditioning augmentation's μ.
         log_sigma: `[b, c]` float32, its log σ.
-        seen: of the images, disturbed as for the discriminator.
+        embedding: `[b, t]` of the sentences.
+        earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
+        distance: (image, embedding) → scalar, how far images are from their sentences by an image
+            tower; None without one.
         other_image: as `drawn_again(image)`, of the same sentences and other noise; None without
             the term "diversity".
+        real_image: `[b, s, s, 3]` of the batch.
+        likeness: `[b]` of the images to their sentences, by the probe; None without it.
+        real_likeness: `[b]` of the real images to theirs.
         restored: reduced real images as the stage enlarges them; None without "restoration".
+        original: the same real images.
     """
 
     image: jax.Array
     mu: jax.Array
     log_sigma: jax.Array
-    seen: Seen
-    other_image: jax.Array | None = None
-    restored: Look | None = None
-
-
-class Drawing(NamedTuple):
-    """What a term of the generator's objective may look at.
-
-    Attributes:
-        drawn: by the generator.
-        embedding: `[b, t]` of the sentences.
-        earlier_image: `[b, s / 4, s / 4, 3]` of the stage before; None in the first stage.
-        distance: (image, embedding) → scalar, how far images are from their sentences by an image
-            tower; None without one.
-        real_image: `[b, s, s, 3]` of the batch.
-        likeness: `[b]` of the images to their sentences, by the probe; None without it.
-        real_likeness: `[b]` of the real images to theirs.
-        original: the real images that are restored; None without "restoration".
-    """
-
-    drawn: Drawn
     embedding: jax.Array
     earlier_image: jax.Array | None = None
     distance: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    other_image: jax.Array | None = None
     real_image: jax.Array | None = None
     likeness: jax.Array | None = None
     real_likeness: jax.Array | None = None
+    restored: Look | None = None
     original: Look | None = None
 
 
@@ -331,15 +319,15 @@ def averages(image: jax.Array, squares: int) -> jax.Array:
 # The generator's objective is its adversarial loss and the weighted sum of these; the weight of a
 # term is `config.training.<name>_weight`.
 TERMS: dict[str, Callable[[Drawing], jax.Array]] = {
-    "kl": lambda drawing: kl(drawing.drawn.mu, drawing.drawn.log_sigma),
-    "matching": lambda drawing: drawing.distance(drawing.drawn.image, drawing.embedding),
-    "consistency": lambda drawing: consistency(drawing.drawn.image, drawing.earlier_image),
+    "kl": lambda drawing: kl(drawing.mu, drawing.log_sigma),
+    "matching": lambda drawing: drawing.distance(drawing.image, drawing.embedding),
+    "consistency": lambda drawing: consistency(drawing.image, drawing.earlier_image),
     "diversity": lambda drawing: diversity(
-        drawn_again(drawing.drawn.image), drawing.drawn.other_image, drawing.real_image
+        drawn_again(drawing.image), drawing.other_image, drawing.real_image
     ),
     "probe": lambda drawing: shortfall(drawing.likeness, drawing.real_likeness),
-    "spectrum": lambda drawing: spectrum(drawing.drawn.image, drawing.real_image),
-    "restoration": lambda drawing: restoration(drawing.drawn.restored, drawing.original),
+    "spectrum": lambda drawing: spectrum(drawing.image, drawing.real_image),
+    "restoration": lambda drawing: restoration(drawing.restored, drawing.original),
 }
 
 
