@@ -79,6 +79,7 @@ def trained(
             the disk can't be written.
     """
     side = min(size, SIDE)
+    # Of the published margin, whatever the run's: one scorer for all runs of these data.
     split = load("train", augment.load_size(side))
     fresh = _other_encoder(encoder, split)
     settings = [fresh.name, side, flip, WIDTH, FEATURES, STEPS, BATCH_SIZE, SEED, _TEXT, _TRAINING]
