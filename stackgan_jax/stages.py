@@ -45,6 +45,7 @@ def run(config: ConfigDict, workdir: Path) -> None:
             raise UserError(f"Unknown config.kind {stage.kind!r}; choose from {', '.join(STAGES)}.")
         loggers.require(stage)
         input_pipeline.require_known(stage.data)  # bad data are rejected before anything is written
+    preconditions.require_pretrained(configuration.stages(config))
     if "kind" not in config:
         run_all(config, workdir)
         return

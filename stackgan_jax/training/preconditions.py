@@ -6,6 +6,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from stackgan_jax import text
+from stackgan_jax.models import efficientnet
 from stackgan_jax.runtime import configuration, mesh
 from stackgan_jax.runtime.configuration import TEXT_ENCODER
 from stackgan_jax.runtime.errors import UserError
@@ -13,6 +14,28 @@ from stackgan_jax.text import scorer
 from stackgan_jax.training import game
 from stackgan_jax.training.gan import Gan
 from stackgan_jax.training.gan_learner import require_matcher
+
+
+def require_pretrained(trainings: Sequence[ConfigDict]) -> None:
+    """Looks for the packages of all pretrained networks that trainings read.
+
+    Args:
+        trainings: the config of one training, or of each of a quickstart's.
+
+    Raises:
+        UserError: some are not installed. Training may take long until it needs the last of them.
+    """
+    taught, scored = set(), set()
+    for config in trainings:
+        if configuration.is_stage(config):
+            taught.add(config.discriminator.get("pretrained", ""))
+            scored.add(config.eval.get("pretrained", ""))
+        else:
+            taught.add(config.image.network.removeprefix("efficientnet_"))
+    recipe = f"{trainings[0].dataset},published"
+    instead = f"take the recipe that needs none, by {recipe} after the colon of --config"
+    known = sorted((taught | scored) & set(efficientnet.NETWORKS))
+    efficientnet.require(known, instead if taught & set(known) else "")
 
 
 def require(config: ConfigDict, workdir: Path) -> None:

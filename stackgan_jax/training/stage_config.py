@@ -164,8 +164,6 @@ def modern(config: ConfigDict, generator: int, discriminator: int = 64) -> None:
     if first:  # a later stage's pictures take long to draw
         config.eval.update(every=max(1000, config.save_every), images=500)
         config.keep.best = "independent_kid"
-    if config.dataset != "synthetic_birds":  # ImageNet's network has seen no drawn birds.
-        config.eval.pretrained = "lite2"
 
 
 def modern_for_data_set(config: ConfigDict) -> None:
@@ -182,6 +180,7 @@ def modern_for_data_set(config: ConfigDict) -> None:
     config.margin = augment.MARGIN if drawn else 0.0
     config.training.cutout = 0.5 if drawn else 0.3
     config.training.blur_images = 32_000 if first and not drawn else 0
+    config.eval.pretrained = "" if drawn else "lite2"  # ImageNet's network has seen no drawn birds.
 
 
 def own_pictures(config: ConfigDict, generator: int, discriminator: int) -> None:

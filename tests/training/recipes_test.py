@@ -135,4 +135,6 @@ def test_all_keep_their_colours_and_only_drawn_birds_the_published_text_encoder(
     cropped = augment.MARGIN if images == "trained" else 0.0  # photographs are seen whole
     assert whole.stage1.margin == whole.stage2.margin == alone.margin == cropped
     assert whole.stage1.keep.best == alone.keep.best == "independent_kid"
+    judge = "" if images == "trained" else "lite2"
+    assert whole.stage2.eval.pretrained == alone.eval.pretrained == judge
     assert alone.eval.every >= alone.save_every and not whole.stage2.eval.every

@@ -19,7 +19,7 @@ from stackgan_jax.models.efficientnet.network import (
     taps,
     top,
 )
-from stackgan_jax.models.efficientnet.weights import load, untrained
+from stackgan_jax.models.efficientnet.weights import load, require, untrained
 from stackgan_jax.runtime.errors import UserError
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "default_dtype",
     "features",
     "load",
+    "require",
     "taps",
     "top",
     "untrained",

