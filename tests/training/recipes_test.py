@@ -107,6 +107,13 @@ def test_the_published_recipe_is_the_default(number, dataset):
     assert other.training.adversarial == "hinge" and other.name == f"{config.name}-modern"
 
 
+def test_the_quickstart_of_a_folder_is_modern_and_the_others_published():
+    for dataset in ("synthetic_birds", "folder", "birds"):
+        default = "modern" if dataset == "folder" else "published"
+        config = configuration.load("quickstart.py", dataset)
+        assert config == configuration.load("quickstart.py", f"{dataset},{default}")
+
+
 @pytest.mark.parametrize(
     ("dataset", "images"),
     [
