@@ -67,16 +67,13 @@ def run_all(config: ConfigDict, workdir: Path) -> None:
         with _options_of(stage.kind):
             require_possible(stage)
             preconditions.require_within(stage, stages[:place])
-    with claimed(workdir, config), contextlib.ExitStack() as aside:
+    with claimed(workdir, config):
         for number, stage in enumerate(stages, 1):
             stage = stage.copy_and_resolve_references()
             for needed in (TEXT_ENCODER, configuration.previous_stage(stage)):
                 if needed in stage:
                     stage[needed] = str(workdir / needed)
             _say(f"\n== {number}/{len(stages)} {stage.name}")
-            first = configuration.is_stage(stage) and not configuration.previous_stage(stage)
-            if first and jax.process_count() == 1 and isinstance(workdir, Path):
-                aside.enter_context(build.classifier_in_background(stage.data, workdir / "report"))
             with _options_of(stage.kind):
                 _train(stage, workdir / stage.kind, _outlook(config, workdir, number))
         note(workdir, config)

@@ -1,6 +1,5 @@
 """Trainings by kind: a stage registered from outside, and as many stages as a config asks for."""
 
-import contextlib
 import json
 
 import jax
@@ -51,7 +50,6 @@ def test_a_quickstart_trains_its_stages_in_order(small_config, tmp_path, monkeyp
     seen = []
     monkeypatch.setattr(stages, "train", lambda config, *_: seen.append(config))
     monkeypatch.setattr(build, "write", lambda *_, **__: "page")
-    monkeypatch.setattr(build, "classifier_in_background", lambda *_: contextlib.nullcontext())
     kinds = ["stage3", "stage2", "text_encoder", "stage1"]
     stages.run(ConfigDict({kind: small_config(kind) for kind in kinds} | {"name": "q"}), tmp_path)
     assert [config.kind for config in seen] == ["text_encoder", "stage1", "stage2", "stage3"]

@@ -1,21 +1,15 @@
 """Attribute accuracy: how often a picture shows the attributes that its caption names."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from stackgan_jax.data import augment
 from stackgan_jax.data.images import to_float
-from stackgan_jax.data.split import Split
 from stackgan_jax.data.synthetic_birds.attributes import COLOUR_ATTRIBUTES
 from stackgan_jax.evaluation import attributes
 from stackgan_jax.evaluation.unseen import Unseen
-from stackgan_jax.runtime.errors import UserError
-from stackgan_jax.runtime.progress import Progress
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,7 +17,7 @@ class Judgement:
     """What captions ask for and what the judge reads in their pictures.
 
     Attributes:
-        held_out: attribute → share of held-out real images that the judge reads correctly.
+        held_out: attribute → share of other real images that the judge reads correctly.
         judged: the attributes that the judge reads reliably.
         wanted: for each caption, judged attribute → value that the caption names.
         shares: "stage1", "stage2", "real", "chance" → the result of `attributes.score`.
@@ -66,25 +60,20 @@ class Judgement:
         }
 
 
-def judge(
-    unseen: Unseen, load: Callable[[str, int], Split], folder: Path, seed: int
-) -> Judgement | None:
+def judge(unseen: Unseen) -> Judgement | None:
     """Judges the pictures of unseen captions.
 
     "chance" is the score of the real images of other captions.
 
     Args:
         unseen: captions and pictures.
-        load: split name, load size → a split of their data set.
-        folder: where the judge is kept, so that it is trained only once.
-        seed: of the judge's training.
 
     Returns:
         The judgement; None for data without attributes.
     """
     if not unseen.test.attributes:
         return None
-    classifier = trained(load, folder, seed)
+    classifier = attributes.load()
     wanted = attributes.wanted_values(unseen.captions, classifier)
     drawn = {kind: to_float(pictures) for kind, pictures in unseen.drawn.items()}
     real = to_float(unseen.real)
@@ -95,49 +84,6 @@ def judge(
     }
     shares["chance"] = attributes.chance(classifier, real, wanted)
     return Judgement(classifier.accuracy, classifier.judged, wanted, shares, read)
-
-
-def trained(
-    load: Callable[[str, int], Split],
-    folder: Path,
-    seed: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> attributes.Judge:
-    """Loads the judge kept in `folder`, or trains one if there is none for these data.
-
-    Args:
-        load: split name, load size → a split of the data set.
-        folder: where the judge is kept.
-        seed: of the training.
-        progress: called with (steps done, steps) after each step; None for the terminal.
-    """
-    size = augment.load_size(attributes.WORKING_SIZE)
-    training, held_out = load("train", size), load("test", size)
-    digest = hashlib.sha256(np.ascontiguousarray(held_out.images))
-    path = folder / f"classifier-{len(training)}-{digest.hexdigest()[:16]}.msgpack"
-    try:
-        return attributes.load(path)
-    except UserError:  # missing, or of another version
-        pass
-    if progress is None:
-        print("Training the attribute classifier …", flush=True)
-    classifier = attributes.train(
-        training.images,
-        training.attributes,
-        held_out.images,
-        held_out.attributes,
-        seed=seed,
-        progress=progress or _on_the_terminal(),
-    )
-    classifier.save(path)
-    return classifier
-
-
-def _on_the_terminal() -> Callable[[int, int], None]:
-    """Counts the images of all batches."""
-    batch = attributes.BATCH_SIZE
-    show = Progress("attribute classifier", attributes.STEPS * batch, "trained on")
-    return lambda done, steps: show(done * batch)
 
 
 def _rounded(shares: Mapping[str, float]) -> dict[str, float]:

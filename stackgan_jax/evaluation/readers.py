@@ -171,9 +171,9 @@ class AttributeReader(Reader):
     def stamp(self) -> dict[str, str]:
         """The judge, with a fingerprint of its weights."""
         return {
-            "weights": "attribute classifier, trained on the real training images",
+            "weights": "attribute classifier of the package",
             "sha256": sha256(self.judge.variables),
-            "resize": f"area average to {attributes.WORKING_SIZE}×{attributes.WORKING_SIZE}",
+            "resize": "area average to 64×64, and of close looks",
             "precision": "float32",
         }
 

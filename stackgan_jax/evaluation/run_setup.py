@@ -19,7 +19,6 @@ from stackgan_jax.evaluation.protocols import Protocol
 from stackgan_jax.evaluation.readers import AttributeReader, InceptionReader, JointReader, Reader
 from stackgan_jax.evaluation.runs import Evaluation
 from stackgan_jax.models.image_tower import ImageTower
-from stackgan_jax.runtime import mesh
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.scorer import Scorer
 
@@ -55,11 +54,9 @@ def prepare(
             left_out["pretrained_kid"] = error
     if protocol.attributes and test.attributes:
         # Imported here: only synthetic birds have attributes.
-        from stackgan_jax.evaluation import attribute_accuracy
+        from stackgan_jax.evaluation import attributes
 
-        judge = lambda: attribute_accuracy.trained(load, test.directory.parents[1], seed=0)
-        name = "train the attribute classifier"
-        readers.append(AttributeReader(mesh.process_0_first(judge, name)))
+        readers.append(AttributeReader(attributes.load()))
     scorers = {reader.name: reader.scorer for reader in readers if isinstance(reader, JointReader)}
     captions, embeddings = _choose_captions(test, directory, protocol, scorers)
     spread_readers: list[Reader] = [spread_scores.ThumbnailReader()]

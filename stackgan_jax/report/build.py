@@ -5,22 +5,17 @@ Source: StackGAN, sec. 4.
 
 import contextlib
 import dataclasses
-import functools
 import json
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
 from stackgan_jax import sample
-from stackgan_jax.data import augment, input_pipeline
-from stackgan_jax.evaluation.attribute_accuracy import trained
 from stackgan_jax.report import facts, pictures, scores
-from stackgan_jax.report.measurement import COMPARED, SEED, Measurement, measure
+from stackgan_jax.report.measurement import Measurement, measure
 from stackgan_jax.report.page import Content, render_report
 from stackgan_jax.runtime import configuration, files, paths
 from stackgan_jax.runtime.errors import UserError
@@ -53,7 +48,7 @@ def write(workdir: Path, began: float | None = None, data: Mapping[str, Any] | N
     config = configuration.with_data(sampler.config, data)
     sampler = dataclasses.replace(sampler, config=config)
     folder = _make_folder(workdir / "report")
-    measurement = measure(sampler, folder)
+    measurement = measure(sampler)
     record = scores.measure(sampler)
     content = _content(sampler, measurement, runs)
     elapsed = 0.0 if began is None else time.monotonic() - began
@@ -81,45 +76,6 @@ def _content(sampler: Sampler, measurement: Measurement, runs: Sequence[facts.Ru
         logs={run.kind: run.log for run in runs},
         hints={run.kind: hints.read(run.folder) for run in runs},
     )
-
-
-@contextlib.contextmanager
-def classifier_in_background(data: ConfigDict, folder: Path) -> Iterator[None]:
-    """Trains the attribute classifier of a report in a thread while the block runs.
-
-    The end of the block waits for the classifier; an error in the block stops its training. An
-    error of the classifier's training is not raised here: the report meets the same error again.
-
-    Args:
-        data: the data settings of the run's config.
-        folder: of the report, where the classifier is kept.
-    """
-    stopped = threading.Event()
-    thread = threading.Thread(
-        target=_train_classifier, args=(data, folder, stopped), name="attribute classifier"
-    )
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        stopped.set()
-        raise
-    finally:
-        thread.join()
-
-
-def _train_classifier(data: ConfigDict, folder: Path, stopped: threading.Event) -> None:
-    """Trains the classifier if the data have attributes, until `stopped` is set."""
-
-    def check(done: int, steps: int) -> None:
-        if stopped.is_set():
-            raise InterruptedError
-
-    with contextlib.suppress(Exception):
-        load = functools.partial(input_pipeline.load, data)
-        _make_folder(folder)
-        if load("test", augment.load_size(COMPARED)).attributes:
-            trained(load, folder, SEED, check)
 
 
 def _make_folder(folder: Path) -> Path:

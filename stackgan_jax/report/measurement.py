@@ -4,8 +4,6 @@ Source: StackGAN, sec. 4. The pictures are drawn for captions of the test split.
 """
 
 import dataclasses
-import functools
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,23 +54,21 @@ class Measurement:
         }
 
 
-def measure(sampler: Sampler, folder: Path) -> Measurement:
+def measure(sampler: Sampler) -> Measurement:
     """Draws pictures for unseen captions and measures them.
 
     Args:
         sampler: the run that draws.
-        folder: where the attribute classifier is kept.
     """
     print(f"Drawing captions of the test split with {sampler.directory} …", flush=True)
     unseen = draw_unseen(sampler, SEED)
     size = min(unseen.real.shape[1], COMPARED)
-    load = functools.partial(input_pipeline.load, sampler.config.data)
     training = input_pipeline.load_for(sampler.config, "train", size)
     drawn, real = (
         find_nearest(shrunk(pictures, size), training.images)
         for pictures in (unseen.final, unseen.real)
     )
-    return Measurement(unseen, judge(unseen, load, folder, SEED), size, training, drawn, real)
+    return Measurement(unseen, judge(unseen), size, training, drawn, real)
 
 
 def shrunk(pictures: np.ndarray, size: int) -> np.ndarray:

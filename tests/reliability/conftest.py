@@ -1,4 +1,4 @@
-"""Small runs on a folder of pictures, which need no attribute classifier for their report."""
+"""Small runs on a folder of pictures."""
 
 import time
 

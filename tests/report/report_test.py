@@ -1,10 +1,8 @@
 """The report of a run: correct numbers, a page that stands alone, and errors for missing runs."""
 
 import dataclasses
-import errno
 import json
 import shutil
-import threading
 import time
 
 import pytest
@@ -13,11 +11,9 @@ from stackgan_jax import sample
 from stackgan_jax.data import input_pipeline
 from stackgan_jax.data.synthetic_birds.attributes import COLOUR_ATTRIBUTES
 from stackgan_jax.data.synthetic_birds.captions import attributes_named
-from stackgan_jax.evaluation import attributes
 from stackgan_jax.evaluation.attribute_accuracy import Judgement
 from stackgan_jax.evaluation.unseen import draw_unseen
 from stackgan_jax.report import build, facts, measurement, pictures
-from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 
 
@@ -26,7 +22,7 @@ def read(workdir):
 
 
 @pytest.mark.slow
-def test_a_quickstart_is_reported_with_all_its_runs(quickstart, trainings, parsed):
+def test_a_quickstart_is_reported_with_all_its_runs(quickstart, judge, parsed):
     path = build.write(quickstart)
     assert path == quickstart / "report" / "index.html"
     found, shown = read(quickstart), parsed(path.read_text(encoding="utf-8"))
@@ -59,15 +55,14 @@ def test_a_quickstart_is_reported_with_all_its_runs(quickstart, trainings, parse
     assert len(shown.images) == 4 * 4 + 4 * pictures.STRIP + 2 * pictures.STRIP
 
 
-def test_the_same_workdir_gives_the_same_report(stage1, trainings):
+def test_the_same_workdir_gives_the_same_report(stage1, judge):
     first = build.write(stage1).read_bytes()
     numbers = read(stage1)
     assert build.write(stage1).read_bytes() == first
-    assert len(trainings) == 1
     assert read(stage1) == numbers
 
 
-def test_seconds_are_the_longer_of_elapsed_and_training_time(stage1, trainings):
+def test_seconds_are_the_longer_of_elapsed_and_training_time(stage1, judge):
     build.write(stage1, began=time.monotonic() - 1000)
     assert 1000 < read(stage1)["seconds"] < 1100
     *lines, last = (stage1 / "metrics.jsonl").read_text().splitlines()
@@ -77,48 +72,7 @@ def test_seconds_are_the_longer_of_elapsed_and_training_time(stage1, trainings):
     assert read(stage1)["seconds"] == 5000
 
 
-def test_the_report_uses_the_classifier_trained_in_the_background(stage1, trainings):
-    data = configuration.read(stage1 / "config.json").data
-    with build.classifier_in_background(data, stage1 / "report"):
-        pass
-    assert len(trainings) == 1
-    build.write(stage1)
-    assert len(trainings) == 1
-
-
-def test_an_error_in_training_stops_the_classifier(small_config, tmp_path, monkeypatch):
-    begun, steps = threading.Event(), []
-
-    def endless(*images, progress, **options):
-        begun.set()
-        while True:
-            time.sleep(0.01)
-            steps.append(1)
-            progress(len(steps), 10**9)
-
-    monkeypatch.setattr(attributes, "train", endless)
-    data, folder = small_config("stage1").data, tmp_path / "report"
-    with pytest.raises(KeyboardInterrupt), build.classifier_in_background(data, folder):
-        assert begun.wait(60)
-        raise KeyboardInterrupt
-    assert steps and not list(folder.glob("classifier*"))
-
-
-def test_an_error_of_the_background_classifier_is_not_raised(small_config, tmp_path, monkeypatch):
-    tried, uncaught = [], []
-
-    def fail(*images, **options):
-        tried.append(True)
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(attributes, "train", fail)
-    monkeypatch.setattr(threading, "excepthook", uncaught.append)
-    with build.classifier_in_background(small_config("stage1").data, tmp_path / "report"):
-        pass
-    assert tried and not uncaught
-
-
-def test_a_stage1_run_is_reported_without_stage2(stage1, trainings, parsed):
+def test_a_stage1_run_is_reported_without_stage2(stage1, judge, parsed):
     shown = parsed(build.write(stage1).read_text(encoding="utf-8"))
     found = read(stage1)
     assert found["attribute_accuracy"].keys() == {"stage1", "real", "chance"}
@@ -131,17 +85,17 @@ def test_a_stage_without_checkpoints_is_left_out(quickstart):
     assert [run.kind for run in facts.find_runs(quickstart)] == ["text_encoder", "stage1"]
 
 
-def test_data_without_attributes_get_no_attribute_table(stage1, trainings, monkeypatch, parsed):
+def test_data_without_attributes_get_no_attribute_table(stage1, judge, monkeypatch, parsed):
     load = input_pipeline.load
     monkeypatch.setattr(
         input_pipeline, "load", lambda *a: dataclasses.replace(load(*a), attributes={})
     )
     shown = parsed(build.write(stage1).read_text(encoding="utf-8"))
     assert "attribute_accuracy" not in read(stage1)
-    assert "does not record the attributes" in shown.text and not trainings
+    assert "does not record the attributes" in shown.text
 
 
-def test_attributes_that_the_classifier_reads_badly_are_listed(stage1, trainings, accuracy, parsed):
+def test_attributes_that_the_classifier_reads_badly_are_listed(stage1, judge, accuracy, parsed):
     accuracy["crown"] = 0.94
     accuracy.update(back=0.1, belly=0.1, wings=0.1)
     shown = parsed(build.write(stage1).read_text(encoding="utf-8"))
@@ -176,7 +130,7 @@ def test_only_attributes_that_captions_name_are_counted():
     assert judgement.found("stage1", 1) == {"crown": ("blue", "red"), "wings": ("red", "red")}
 
 
-def test_captions_are_escaped(stage1, trainings, monkeypatch, parsed):
+def test_captions_are_escaped(stage1, judge, monkeypatch, parsed):
     draw = draw_unseen
 
     def with_markup(*arguments):
