@@ -1,5 +1,7 @@
 """A stream's batches are a function of (seed, step), for any number of processes."""
 
+import time
+
 import jax
 import numpy as np
 import pytest
@@ -121,6 +123,7 @@ def test_a_set_that_the_buffer_holds_is_read_once(data, monkeypatch):
 
     def counted(folder, entry, *args):
         read.append(entry.name)
+        time.sleep(0.02)  # so that other threads want the same shard meanwhile
         return read_records(folder, entry, *args)
 
     monkeypatch.setattr(shard, "read_records", counted)

@@ -175,12 +175,21 @@ def _read_once(
 ) -> Callable[[int, int, int], Any]:
     """Makes a reader of parts of shards read whole shards, and keep them.
 
+    Two threads that want the same shard wait for one reading.
+
     Args:
         read: (shard, start, stop) → rows of that shard.
         counts: the number of rows of each shard.
     """
     whole = functools.lru_cache(maxsize=None)(lambda number: read(number, 0, counts[number]))
-    return lambda number, start, stop: whole(number)[start:stop]
+    locks = [threading.Lock() for _ in counts]
+
+    def part(number: int, start: int, stop: int) -> Any:
+        with locks[number]:
+            rows = whole(number)
+        return rows[start:stop]
+
+    return part
 
 
 def image_text(
