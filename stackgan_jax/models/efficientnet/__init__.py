@@ -19,7 +19,7 @@ from stackgan_jax.models.efficientnet.network import (
     taps,
     top,
 )
-from stackgan_jax.models.efficientnet.weights import load, require, untrained
+from stackgan_jax.models.efficientnet.weights import installed, load, require, untrained
 from stackgan_jax.runtime.errors import UserError
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "Trunk",
     "default_dtype",
     "features",
+    "installed",
     "load",
     "require",
     "taps",

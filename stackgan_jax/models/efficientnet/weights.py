@@ -70,6 +70,11 @@ def untrained(network: str = "lite0", seed: int = 0) -> Trunk:
     return _folded(arrays, network)
 
 
+def installed(network: str) -> bool:
+    """Whether the package of a network, a name of NETWORKS, is installed."""
+    return _packaged(network) is not None
+
+
 def require(networks: Sequence[str], instead: str = "") -> None:
     """Looks for the packages of networks, without reading them.
 
@@ -80,7 +85,7 @@ def require(networks: Sequence[str], instead: str = "") -> None:
     Raises:
         UserError: some are not installed; the sentence names them all.
     """
-    absent = [network for network in networks if _packaged(network) is None]
+    absent = [network for network in networks if not installed(network)]
     if absent:
         by = f"EfficientNet ({', '.join(absent)})"
         install = " ".join(_package(network) for network in absent)
