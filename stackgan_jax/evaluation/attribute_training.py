@@ -2,16 +2,15 @@
 
     python -m stackgan_jax.evaluation.attribute_training --output=judge.msgpack
 
-It draws birds of its own, each of another species whose attributes were drawn independently. The
-birds of a data set would mislead it: each species has a beak and eyes of its own, so the network
-learns to guess them from the colours of the body, which fails with every other species.
+It draws birds of its own, each of another species whose attributes were drawn independently, and
+knows where it drew their parts. In a data set each species has one beak and one kind of eyes, so a
+network can guess them from the colours of the body, which fails with every other species.
 """
 
 import argparse
 import concurrent.futures
 import functools
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +26,7 @@ from stackgan_jax.data.synthetic_birds.attributes import ATTRIBUTES, stream
 from stackgan_jax.evaluation.attributes import CLASSIFIER, Judge, indices
 from stackgan_jax.models import convolution
 from stackgan_jax.models.attribute_classifier import cells, doubled, resize
+from stackgan_jax.runtime import cores
 from stackgan_jax.runtime.progress import Progress
 
 SIZE = 128  # of the pictures in training
@@ -103,10 +103,7 @@ def bird(seed: int, index: int) -> tuple[np.ndarray, dict[str, int], np.ndarray]
         values["back"] = values["belly"] = values["crown"]
     image, _ = drawing.draw(values, stream(seed, "drawing", index))
     image = np.asarray(image.reduce(skeleton.SIZE // LOAD_SIZE))
-    rng = stream(seed, "drawing", index)  # the skeleton is what `draw` draws first
-    bones = skeleton.pose_skeleton(values, rng)
-    skeleton.place(values, bones, rng)
-    tail = skeleton.tail_feathers(values, bones, rng)
+    bones, tail = skeleton.posed(values, stream(seed, "drawing", index))
     places = np.stack([_POINTS[glimpse.reads[0]](bones, tail) for glimpse in CLASSIFIER.glimpses])
     places /= skeleton.SIZE
     if values["direction"] == "left":
@@ -254,7 +251,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
     options = parser.parse_args()
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    workers = cores.usable()
     birds, held_out = draw(0, TRAINED_ON, workers), draw(1, TESTED_ON, workers)
     show = Progress("attribute classifier", STEPS * BATCH_SIZE, "trained on")
     judge = train(birds, held_out, progress=lambda done: show(done * BATCH_SIZE))

@@ -209,9 +209,7 @@ def draw(
     Returns:
       RGB image of 304 x 304 pixels, bounding box (ymin, xmin, ymax, xmax) in [0, 1].
     """
-    bones = skeleton.pose_skeleton(bird, rng)
-    skeleton.place(bird, bones, rng)
-    feathers = skeleton.tail_feathers(bird, bones, rng)
+    bones, feathers = skeleton.posed(bird, rng)
     outline = skeleton.silhouette(bones)
     hip = bones.body([(0.0, -0.9)])[0]
     feet = np.array([hip[0] + 1, hip[1] + bones.legs * bones.unit])

@@ -146,6 +146,13 @@ def tail_feathers(
     return outlines
 
 
+def posed(bird: Mapping[str, str], rng: np.random.Generator) -> tuple[Skeleton, list[np.ndarray]]:
+    """Returns a bird's skeleton in its place, and `tail_feathers`: the first draws of a picture."""
+    bones = pose_skeleton(bird, rng)
+    place(bird, bones, rng)
+    return bones, tail_feathers(bird, bones, rng)
+
+
 # Beak shape → outlines of the upper and the lower half, in head coordinates.
 _BEAKS = {
     "conical": (
