@@ -11,6 +11,7 @@ import argparse
 import concurrent.futures
 import functools
 import multiprocessing
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -251,6 +252,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
     options = parser.parse_args()
+    folder = options.output.parent
+    try:  # before the training, which takes long
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        parser.error(f"{folder} can't be written ({error.strerror}); give another --output.")
     workers = cores.usable()
     birds, held_out = draw(0, TRAINED_ON, workers), draw(1, TESTED_ON, workers)
     show = Progress("attribute classifier", STEPS * BATCH_SIZE, "trained on")
